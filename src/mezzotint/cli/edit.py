@@ -128,7 +128,7 @@ PLAIN = (InterpolateFlags, InvertFlags)  # kinds that are guided only with --gui
 
 @dataclass(frozen=True)
 class Edited:
-    """The edited images (``made``), and their originals (``given``), mask and noise."""
+    """The edited images (``made``), the original images (``given``), the mask and the noise."""
 
     made: Tensor
     given: Tensor | None = None

@@ -59,7 +59,7 @@ def _field(field: StructFieldSpec) -> StructFieldSpec:
 
 
 def joined(text: str) -> str:
-    """Join the lines of each paragraph, but not list items and lines indented by 4 spaces."""
+    """Join the lines of each paragraph and of each list item, except lines indented by 4 spaces."""
     lines: list[str] = []
     for line in inspect.cleandoc(text).splitlines():
         goes_on = lines and lines[-1] and not lines[-1].startswith("    ")

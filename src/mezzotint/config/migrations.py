@@ -18,7 +18,7 @@ VERSION = 6
 
 
 def _in_rgb(content: Content) -> Content:
-    """Convert version 5 to 6. Version 6 keeps the channels of images; 5 converted them to RGB."""
+    """Convert version 5, which turned images into RGB, to version 6, which keeps their channels."""
     return {**content, "data": {**content["data"], "mode": "rgb"}}
 
 

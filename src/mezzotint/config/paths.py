@@ -25,17 +25,17 @@ def located(config: T, home: Path) -> T:
     """Return the configuration of a run in the folder ``home`` with absolute paths.
 
     Older versions stored paths as the user gave them, mostly relative to the working folder. So a
-    path that does not exist (for an absolute path, its last part) is also searched for in the run's
-    folder and in each folder above it. A wrong match does no harm, because training and measuring
-    check the fingerprint of the data. Names of data sets and models do not change. A path that is
-    not found does not change either, unless it begins with ``..``: then it is relative to the run,
-    and becomes absolute.
+    relative path that does not exist is also searched for in the run's folder and in each folder
+    above it. If an absolute path does not exist, its last part is searched for there. A wrong match
+    does no harm, because training and measuring check the fingerprint of the data. Names of data
+    sets and models do not change. A path that is not found does not change either, unless it begins
+    with ``..``: then it is relative to the run, and becomes absolute.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 
 
 def stored(config: T, home: Path) -> T:
-    """Return the configuration with its paths as config.json in the folder ``home`` stores them."""
+    """Return the configuration with its paths as they are written to config.json in ``home``."""
     return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))
 
 

@@ -143,7 +143,7 @@ def kornia_augmentation(
         generators are unchanged.
 
     Raises:
-        UserError: If there is no augmentation of that name, or kornia is missing.
+        UserError: If a name in ``names`` is unknown, or kornia is missing.
     """
     for name in names:
         AUGMENTATIONS.check(name)

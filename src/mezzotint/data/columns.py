@@ -158,7 +158,7 @@ def write(
 def stored(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
     """Read the fields `condition` and `conditions` of `Prepared` from a prepared array's folder.
 
-    Raises ValueError if rows are missing or a checksum is wrong.
+    Raises ValueError if values are missing or a checksum is wrong.
     """
     conditions = read(meta.get("conditions", ()))
     arrays = [np.load(folder / f"condition-{i}.npy", mmap_mode="r") for i in range(len(conditions))]

@@ -150,7 +150,7 @@ def describe(data: str | os.PathLike[str], *, conditional: bool = True) -> Descr
 
 
 def _described(split: str, source: Source | UserError) -> SplitDescription:
-    """Return the description of a split from some of its images, or why the split is refused."""
+    """Describe a split, after inspecting some of its images, or say why the split is refused."""
     if isinstance(source, UserError):
         return SplitDescription(split, 0, {}, {}, {}, (), 0, str(source))
     chosen = set(np.linspace(0, source.count - 1, min(source.count, SEEN)).round().astype(int))

@@ -10,10 +10,11 @@ The steps, in this order:
 5. If the mode "rgb", "grey" or "rgba" is requested, the image is converted to it, in 8 bits.
 6. If a size is given, the image is scaled to cover it and cropped around the centre.
 
-16-bit grey keeps its values, or becomes round(v / 257) in 8 bits. The grey pages of a TIFF, all of
-one size, are its channels unless one of these modes is requested. 32-bit integer and floating-point
-pixels are refused unless their range is stated. A file that does not decode to its last row is
-refused. Text and profiles in a file have no effect, whatever their size.
+A value v of 16-bit grey is kept, or becomes round(v / 257) in 8 bits. If a TIFF has several pages,
+all grey and of the same size, the pages are its channels, unless the mode "rgb", "grey" or "rgba"
+is requested. 32-bit integer and floating-point pixels are refused unless their range is stated. A
+file that does not decode to its last row is refused. Text and profiles in a file have no effect,
+whatever their size.
 """
 
 import io

@@ -15,8 +15,8 @@ The same rules hold for folders, zips and tars.
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
    ``trainB``, ``testA``, ``testB`` the letters are classes. Any other folder of images beside
-   ``train`` is refused, because ``train`` may then be a class too. It is left out instead if there
-   is a second split, and ``train`` holds class folders or the other folder holds annotations.
+   ``train`` is refused, because ``train`` may then be a class too. But it is left out if there is a
+   second split, and either ``train`` holds class folders or the folder itself holds annotations.
    Without ``train``, a ``test`` or ``val`` beside class folders is a class if it holds images
    directly, as class folders do. Nothing is held out then. If it holds class folders instead, or
    lies beside images, the data is refused.

@@ -121,11 +121,11 @@ def prepare(
             differ in size without `size`; images differ in channels (only grey and RGB may be
             mixed, and not with `mode="keep"`); more than half of the images, or all images of a
             class, were skipped; the disk is full; or arguments contradict each other. Images in
-            memory are refused if their shape, type or values are not as above; values are not
-            finite, or outside `range`; or labels have a wrong length, type or range. Conditions are
-            refused if a column does not exist, is not numeric or has a value that is not finite;
-            metadata names a missing file, or lacks an image; or the sizes of image and condition do
-            not match.
+            memory are refused if their shape or type is not one of those described at `data` and
+            `range`; values are not finite, or outside `range`; or labels have a wrong length, type
+            or range. Conditions are refused if a column does not exist, is not numeric or has a
+            value that is not finite; metadata names a missing file, or lacks an image; or the sizes
+            of image and condition do not match.
     """
     size = sides(size)
     if mode not in (None, *get_args(Mode)):

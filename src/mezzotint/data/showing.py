@@ -41,7 +41,7 @@ def understood(data: Prepared) -> str:
 
 
 def example_grid(data: Prepared) -> Image:
-    """Draw examples of a data set: 8 of each of the first ten classes, or 64 without classes.
+    """Draw examples of a data set: 8 of each of the first ten classes; 64 if it has no classes.
 
     ``data.values.shown_as`` says how images other than 8-bit grey or RGB are shown.
 

@@ -93,7 +93,10 @@ def _are_classes(
 
 
 def _united(where: str, parts: list[Folder], known: dict[str, tuple[str, str, str]]) -> Folder:
-    """Merge the numbered parts of a split into one folder; `split_folders` returned ``known``."""
+    """Merge the numbered parts of a split into one folder.
+
+    ``known`` is the return value of `split_folders`.
+    """
     if len(parts) == 1:
         return parts[0]
     numbers = [known[folder.name][2] for folder in parts]

@@ -34,7 +34,7 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Count the files ``names``; ``nouns`` are the reason, in singular and plural."""
+        """Count the files ``names``; ``nouns`` are the reason in singular and in plural."""
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 
@@ -220,7 +220,7 @@ def _is_special(entry: "os.DirEntry[str]") -> bool:
 
 
 def _head(path: str) -> bytes | None:
-    """Return the first bytes of a file; None for a broken link or without read permission.
+    """Return the first bytes of a file; None for a broken link, or if permission is denied.
 
     Raises UserError for a temporary fault, because without its first bytes an image could be
     mistaken for a file that is not an image.

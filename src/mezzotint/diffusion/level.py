@@ -55,8 +55,8 @@ class Schedule:
         sigma: float64, the same shape, with ``alpha**2 + sigma**2 = 1`` in every row.
 
     Raises:
-        UserError: If the tables have other shapes or types, do not begin with the clean level, are
-            not variance preserving, alpha is negative, or their noise does not grow with t.
+        UserError: If the tables have other shapes or types, do not begin with the clean level, or
+            are not variance preserving; if alpha is negative; or if the noise does not grow with t.
     """
 
     alpha: Tensor

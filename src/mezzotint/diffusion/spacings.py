@@ -72,15 +72,19 @@ def along_t(choose: Callable[[int, int], list[int]]) -> Spacing:
 
 
 def logsnr(n: int, lo: float, hi: float) -> list[float]:
-    """Return n equally spaced values of lambda (Lu et al. 2022, arXiv 2206.00927, section 3.4)."""
+    """Return n equally spaced values of lambda from ``lo`` to ``hi``.
+
+    See Lu et al. 2022, arXiv 2206.00927, section 3.4.
+    """
     return [float(lam) for lam in np.linspace(lo, hi, n)]
 
 
 def karras(n: int, lo: float, hi: float, rho: float = 7.0) -> list[float]:
     """Return lambda_i with ``exp(-lambda_i) = (a + i / (n - 1) * (b - a))^rho``, i = 0..n-1.
 
-    a and b are ``exp(-lo)^(1 / rho)`` and ``exp(-hi)^(1 / rho)``. See Karras et al. 2022, arXiv
-    2206.00364, eq. 5; their sigma is ``sigma / alpha = exp(-lambda)``.
+    a and b are ``exp(-lo)^(1 / rho)`` and ``exp(-hi)^(1 / rho)``, so lambda rises from ``lo`` to
+    ``hi``. See Karras et al. 2022, arXiv 2206.00364, eq. 5; their sigma is ``sigma / alpha =
+    exp(-lambda)``.
     """
     ends = np.linspace(math.exp(-lo / rho), math.exp(-hi / rho), n)
     return [float(lam) for lam in -rho * np.log(ends)]
@@ -88,6 +92,8 @@ def karras(n: int, lo: float, hi: float, rho: float = 7.0) -> list[float]:
 
 def along_lambda(choose: Callable[[int, float, float], list[float]]) -> Spacing:
     """Make a spacing from ``choose(n, lo, hi)``, which returns n rising values of lambda.
+
+    lambda is ``ln(alpha / sigma)``. It is at least ``lo`` and at most ``hi``.
 
     The spacing raises UserError for a schedule that has no level between NOISIEST and CLEANEST.
     """
@@ -114,10 +120,10 @@ def top(schedule: Schedule) -> float:
 def angle(schedule: Schedule, n: int) -> list[Level]:
     """Return the n levels at the angles ``i / n * top(schedule)``, for i from n to 1.
 
-    If the last angle would be below the angle of timestep 0, the n angles are spread evenly from
-    the first angle down to the angle of timestep 0. On normalised data, equal steps in angle spread
-    DDIM's error evenly over the levels, which suits few-step models. On a cosine schedule,
-    `trailing` gives nearly the same levels.
+    The angle of a level is ``atan2(sigma, alpha)``. If the last angle would be below the angle of
+    timestep 0, the n angles are spread evenly from the first angle down to the angle of timestep 0.
+    On normalised data, equal steps in angle spread DDIM's error evenly over the levels, which suits
+    few-step models. On a cosine schedule, `trailing` gives nearly the same levels.
     """
     high = top(schedule)
     angles = np.linspace(high, max(high / n, float(schedule.angles[1])), n)
@@ -150,8 +156,8 @@ def through(knots: Sequence[float], n: int, lo: float, hi: float) -> list[float]
     the range, because published knots are rounded.
 
     Raises:
-        UserError: If the knots do not strictly fall, a knot lies further outside, or there is a
-            single knot for several steps.
+        UserError: If the knots do not strictly fall, a knot lies further outside the range, or
+            there is a single knot for several steps.
     """
     if not all(0 < k < math.inf for k in knots) or any(a <= b for a, b in pairwise(knots)):
         raise UserError(

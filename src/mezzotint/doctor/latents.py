@@ -53,7 +53,7 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
     The schedule assumes data of about unit variance. If latents have a standard deviation of 5, as
     is common without scaling, the image is hardly noisy at sigma = 1 (Rombach et al. 2022, arXiv
     2112.10752, appendix G). The bounds are the same as in `run.diffusion`: deviations of 1/3 to 3,
-    and means within 1.5.
+    and means of -1.5 to 1.5.
     """
     centre, spread = channel_moments(mean, std)
     means, spread = (centre - codec.mean) / codec.std, spread / codec.std
@@ -122,9 +122,10 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
 
 
 def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
-    """Return a finding that compares an image's KL with the capacity of its pixels.
+    """Return a finding that compares the KL of an image's latents with the capacity of its pixels.
 
-    The capacity is ``numbers * ln 256`` nats, for an image of ``numbers`` values.
+    The KL is the divergence of their posterior from N(0, I). The capacity is ``numbers * ln 256``
+    nats, for an image of ``numbers`` values.
     """
     kl = float(kl_divergence(mean, 2 * std.log()).mean())
     most = numbers * math.log(256)

@@ -40,7 +40,7 @@ def look(
 def signal(level: Level, shape: tuple[int, int, int]) -> float:
     """Return ``alpha sqrt(H W) / sigma``, the distance of a noisy white image from pure noise.
 
-    At this level, the mean of a channel of x is alpha times the image's mean, plus noise with
+    At ``level``, the mean of a channel of x is alpha times the image's mean, plus noise with
     standard deviation sigma / sqrt(H W). The result is the mean of a white image (1) in units of
     this standard deviation. If it is large, the network learns to read the brightness of the image
     from x. When sampling starts from pure noise, the network then reads a medium brightness, which
@@ -89,7 +89,7 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
 
     The first step goes from level t to level s; the factor is ``alpha_s sigma_t / alpha_t``. The
     error of x0_hat is sigma_t / alpha_t times the error of eps, and x_s contains alpha_s times that
-    error. If the product is above 30, the usual error of eps in trained networks at this level,
+    error. If the factor is above 30, the usual error of eps in trained networks at this level,
     0.03 (a loss of 0.001), becomes as large as x itself. Clipping x0_hat bounds the error.
     Predictions other than eps do not amplify it.
     """

@@ -154,7 +154,7 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """Return a finding on whether `errors` has a mean below 1, that of a guess, at each level."""
+    """Return a finding on whether the mean of `errors` is below 1 at each level; a guess has 1."""
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(
@@ -218,10 +218,10 @@ def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Fi
     """Return a finding on how much the label changes x0_hat at sigma / alpha = 1.
 
     This level is in the middle of the range 0.3 to 3, where guidance helps (Kynkaanniemi et al.
-    2024, arXiv 2404.07724). If the estimates with and without the label differ by less than 1e-4 of
-    the error of the estimate with it, the difference is rounding, and the network does not use the
-    label. If the right label is not better than a wrong label by 2 standard errors (on the same
-    images and noise), the labels do not describe the images.
+    2024, arXiv 2404.07724). If the estimates with and without the label differ by less than 1e-4
+    times the error of the estimate with the label, the difference is rounding, and the network does
+    not use the label. If the right label is not better than a wrong label by 2 standard errors (on
+    the same images and noise), the labels do not describe the images.
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
     given = denoised(pipe, x0, eps, level, labels)

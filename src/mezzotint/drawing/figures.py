@@ -18,9 +18,9 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def pairs(above: Tensor, below: Tensor, columns: int = 10) -> Image.Image:
-    """Arrange images uint8 (N, C, H, W), each above the image of the same index in ``below``.
+    """Draw each image of ``above``, with the image of the same index in ``below`` under it.
 
-    Each row has ``columns`` images.
+    Both are uint8 (N, C, H, W). Each row of the drawing has ``columns`` images.
     """
     empty = above.new_full(above.shape[1:], PAPER[0])
     sheet: list[Tensor] = []

@@ -36,8 +36,8 @@ def of_codec(
 ) -> tuple[Found, Reconstructions]:
     """Measure an autoencoder by its reconstructions of the images ``originals``.
 
-    Returns the figures with the path of the drawing, and what `reconstruct` returns. ``name`` is
-    the autoencoder's name in figures.jsonl.
+    Returns a `Found`, with the figures and the path of the drawing, and the return value of
+    `reconstruct`. ``name`` is the autoencoder's name in figures.jsonl.
     """
     images = originals.images
     assert images is not None

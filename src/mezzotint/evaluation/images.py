@@ -26,7 +26,7 @@ def of_images(
     """Measure images against reference images, and return the figures.
 
     The reference is ``data`` if that is an `Against`, else ``Against.of(data, how)``. ``facts`` are
-    written to figures.jsonl beside the fingerprint of the images.
+    written to figures.jsonl together with the figures and the fingerprint of the images.
     """
     warn_of_rgb(images.values, images.images.shape[3])
     images = as_rgb(images)

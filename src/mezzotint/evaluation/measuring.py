@@ -133,7 +133,7 @@ def _see(
     share: Share,
     follow: Follow,
 ) -> None:
-    """Add the features of the first ``tier`` samples; several processes share this work.
+    """Extend ``features`` to the first ``tier`` samples; several processes share this work.
 
     The processes take the blocks of samples in turn; see `gather`.
     """

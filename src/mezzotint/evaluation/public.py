@@ -68,9 +68,9 @@ def evaluate(
             reconstruct, by default the held-out images of its data set.
         samples: The number of samples of a model, by default 10,000, or of images that an
             autoencoder reconstructs, by default all. It may be text such as "10k".
-        network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... The
-            default is the network of a saved reference, ``glyphs`` for the data set glyphs, and
-            ``cifar10`` for all other data.
+        network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
+            default it is the network of the reference if ``data`` is a saved reference,
+            ``glyphs`` for the data set glyphs, and ``cifar10`` for all other data.
         metrics: The names of metrics in METRICS; by default all of them.
         split: The split, if ``data`` is a name or a path.
         size: The size to scale and crop ``data`` to, if it is not prepared, as in `prepare`. By
@@ -162,10 +162,10 @@ def compare(
         labels: The classes (N,) that the images were made for, if ``images_a`` is an array.
         classes: The names of the classes, if there are labels.
         layout: The order of the axes of arrays, as in `prepare`. Like ``range``, it applies to both
-            sets. If the sets differ in these, pass ``mz.prepare(images, ...)`` instead.
+            sets. If the sets differ in layout or range, prepare each set with `prepare` first.
         range: The values of black and white of arrays, as in `prepare`.
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... The
-            default depends on ``images_b`` as the default of `evaluate` depends on its ``data``.
+            default is the network that `evaluate` would use for ``images_b`` as ``data``.
         metrics: The names of metrics in METRICS; by default all of them. ``accuracy`` is included
             if the classes are known and the network distinguishes them.
         out: A folder. The figures are appended to its figures.jsonl, and ten of ``images_a`` are

@@ -54,10 +54,10 @@ class Request:
     def load(
         self, classes: Sequence[str], device: torch.device, to: Against
     ) -> list[FeatureNetwork]:
-        """Load the feature networks of the request, or else the default for the reference ``to``.
+        """Load the feature networks of the request, or else the default network of ``to``.
 
-        Raises UserError if a name does not exist, weights are not available, or only accuracy is
-        chosen and a network does not know the ``classes``.
+        ``to`` is the reference. Raises UserError if a name does not exist, weights are not
+        available, or only accuracy is chosen and a network does not know the ``classes``.
         """
         chosen = self.networks or (to.network,)
         anything(METRICS if self.metrics is None else self.metrics, chosen, classes)

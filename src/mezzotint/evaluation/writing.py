@@ -34,8 +34,8 @@ def write_share(
     """Make this process's share of the requested samples, write it to a folder, and return it.
 
     ``rows`` are the conditions of all requested samples. The first process calls ``grid`` with its
-    first batch, to draw it. Processes share whole batches, because the size of a batch affects how
-    its images are rounded.
+    first batch, to draw the grid. Each process makes whole batches, because the size of a
+    batch affects how its images are rounded.
     """
     size, batches = request.batch, -(-request.n // request.batch)
     if batches < share.count and not share.number:

@@ -38,7 +38,7 @@ class Model:
         config: The network's settings.
         scheduler: The scheduler's settings; None if there are none.
         codec: The folder of the autoencoder in whose latents the network works; None for pixels.
-        names: The names of the classes, by their indices as text.
+        names: A dict from the index of each class, as text, to its name.
         notes: A line for each choice that was made between several parts of the same kind.
     """
 

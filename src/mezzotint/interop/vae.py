@@ -283,7 +283,7 @@ def _scaling(config: dict[str, Any]) -> Scaling:
 def _scaling_of(
     scale: float | Sequence[float], shift: float | Sequence[float], count: int
 ) -> dict[str, Any]:
-    """Return the scale and the shift of latents as the settings that `_scaling` reads.
+    """Convert the scale and the shift of latents to settings, which `_scaling` converts back.
 
     The settings are one factor and one shift if all channels share them, else statistics for each
     channel.

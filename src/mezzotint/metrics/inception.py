@@ -186,7 +186,7 @@ class Inception(nn.Module):
 def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
     """Load the network with the weights in the file ``path``, or with downloaded weights.
 
-    Without ``path``, the file at `weights_path` is read; if there is none, the weights are
+    If ``path`` is not given, the file at `weights_path` is read; if there is none, the weights are
     downloaded into the cache. The SHA-256 of every file is checked. Raises UserError if a file is
     missing or has another SHA-256, or if the download fails.
     """

@@ -112,5 +112,5 @@ def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
 
 
 def _resampled(n: int, random: np.random.Generator) -> Tensor:
-    """Return how often each replicate draws each of n rows: (REPLICATES, n), float64."""
+    """Return how often each bootstrap replicate draws each of n rows: (REPLICATES, n), float64."""
     return torch.from_numpy(random.multinomial(n, np.full(n, 1 / n), REPLICATES)).double()

@@ -32,14 +32,16 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     """Compute precision, recall, density and coverage image by image; the figures are the means.
 
     The radius of the ball around an image is the distance to its k-th nearest neighbour in its own
-    set. Precision is the share of made images that lie in the ball of a real image. Recall is the
-    share of real images that lie in the ball of a made image. Both have k = 3 (Kynkaanniemi et al.
-    2019, arXiv 1904.06991). Density is the mean number of real images' balls in which a made image
-    lies, divided by k. Coverage is the share of real images whose balls contain a made image.
-    Density and coverage have k = 5 (Naeem et al. 2020, arXiv 2002.09797).
+    set. Precision is the share of generated images that lie in the ball of a real image. Recall is
+    the share of real images that lie in the ball of a generated image. Both have k = 3
+    (Kynkaanniemi et al. 2019, arXiv 1904.06991). Density is the mean number of real images' balls
+    in which a generated image lies, divided by k. Coverage is the share of real images whose balls
+    contain a generated image. Density and coverage have k = 5 (Naeem et al. 2020, arXiv
+    2002.09797).
 
-    ``real`` (N, D) and ``made`` (M, D) are features. Precision and density are (M,), recall and
-    coverage (N,). Raises LeftOut if a set has fewer than 6 images.
+    ``real`` (N, D) and ``made`` (M, D) are the features of the real and the generated images.
+    Precision and density are (M,), recall and coverage (N,). Raises LeftOut if a set has fewer than
+    6 images.
     """
     if (fewest := min(len(real), len(made))) <= DENSITY_K:
         raise LeftOut(

@@ -62,8 +62,8 @@ def cifar10(data: str, split: str) -> Source:
         split: train or test.
 
     Raises:
-        UserError: If there is no such split. `items()` raises it for a failed download or a damaged
-            archive.
+        UserError: If there is no such split. If the download fails or the archive is damaged, the
+            method `items()` of the result raises UserError.
     """
     if canonical(split) not in BATCHES:
         raise no_split("cifar10", split, BATCHES)
@@ -180,7 +180,7 @@ def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
 
 
 def _pixels(data: Any) -> Pixels | None:
-    """Build the array uint8 (ROWS, 3072) from its parts in a pickle; None if these are wrong."""
+    """Return the values of an unpickled array uint8 (ROWS, 3072), flat; None for other data."""
     match data:
         case _Inert(state=(1, shape, _Inert(given=(b"u1", *_)), False, bytes(content))):
             if shape == (ROWS, 3072) and len(content) == ROWS * 3072:
@@ -198,7 +198,7 @@ def _damaged(archive: Path, member: str, why: str) -> UserError:
 
 
 class _Inert:
-    """Replaces the objects that numpy would build: it only stores the pickle's arguments."""
+    """Stands for an object that numpy would build from a pickle; it only stores the arguments."""
 
     state: Any = None
 

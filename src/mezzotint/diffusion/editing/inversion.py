@@ -78,7 +78,7 @@ def _step(
 
 
 def _each(x: Tensor) -> tuple[int, ...]:
-    """Return the shape (B, 1, ..., 1), which has one number for each image of x."""
+    """Return the shape of a tensor with one number for each image of x: (B, 1, ..., 1)."""
     return (len(x), *[1] * (x.ndim - 1))
 
 

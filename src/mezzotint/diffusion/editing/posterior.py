@@ -97,6 +97,7 @@ def mmps(
 
     ``V = sigma^2 / alpha * J``, with the Jacobian J of x0_hat with respect to x_t, is the
     covariance of x0 given x_t. So this is exact for Gaussian x0.
+
     The gradient of log p(y | x_t) contains the inverse of ``A V A^T + noise^2`` times ``y - A
     x0_hat``, which ``iterations`` iterations of conjugate gradients approximate. Each iteration
     needs one backward pass through the network, for a product with V (Rozet et al. 2024, arXiv

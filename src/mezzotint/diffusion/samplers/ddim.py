@@ -21,9 +21,9 @@ def ddim(
 ) -> Tensor:
     """Sample by DDIM (Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16).
 
-    Each step is ``x_s = alpha_s * x0_hat + c * eps_hat + n * z`` with new noise z, ``n = eta *
-    sigma_s * sqrt(tau)``, ``c = sqrt(sigma_s^2 - n^2)`` and ``tau = 1 - (alpha_t sigma_s / (alpha_s
-    sigma_t))^2``. So every eta preserves the marginal distributions.
+    The step from level t to level s is ``x_s = alpha_s * x0_hat + c * eps_hat + n * z`` with new
+    noise z, ``n = eta * sigma_s * sqrt(tau)``, ``c = sqrt(sigma_s^2 - n^2)`` and ``tau = 1 -
+    (alpha_t sigma_s / (alpha_s sigma_t))^2``. So every eta preserves the marginal distributions.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

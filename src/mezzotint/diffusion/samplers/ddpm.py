@@ -27,9 +27,9 @@ def ddpm(
 ) -> Tensor:
     """Sample by DDPM (Ho et al. 2020, arXiv 2006.11239, algorithm 2).
 
-    Each step is ``x_s = alpha_s * x0_hat + c * eps_hat + n * z`` with new noise z, ``c = sigma_s *
-    sqrt(1 - tau)``, ``n = sigma_s^(1 - v) * sigma_t^v * sqrt(tau)`` and ``tau = 1 - (alpha_t
-    sigma_s / (alpha_s sigma_t))^2``. The last step adds no noise.
+    The step from level t to level s is ``x_s = alpha_s * x0_hat + c * eps_hat + n * z`` with new
+    noise z, ``c = sigma_s * sqrt(1 - tau)``, ``n = sigma_s^(1 - v) * sigma_t^v * sqrt(tau)`` and
+    ``tau = 1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``. The last step adds no noise.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

@@ -13,11 +13,12 @@ from mezzotint.errors import UserError
 
 
 def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Tensor:
-    """Sample by the tAB variant of DEIS (Zhang and Chen 2022, arXiv 2204.13902), in lambda.
+    """Sample by the tAB variant of DEIS (Zhang and Chen 2022, arXiv 2204.13902).
 
-    ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) * e``. Here e is the
-    mean, over the step, of the polynomial in lambda through the last ``order`` values of eps_hat.
-    This is DDIM's step with the x0_hat that corresponds to e.
+    The step from level t to level s is ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s -
+    sigma_t / alpha_t) * e``. Here e is the mean, over the step, of the polynomial in ``lambda =
+    ln(alpha / sigma)`` through the last ``order`` values of eps_hat. This is DDIM's step with the
+    x0_hat that corresponds to e.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

@@ -30,7 +30,8 @@ def edm(
 
     If ``sigma / alpha`` is between ``low`` and ``high``, noise is added before the step. This noise
     raises ``sigma / alpha`` by the factor ``1 + gamma``, where ``gamma = min(churn / steps, sqrt(2)
-    - 1)``. No level is raised above ``grid[0]``. The defaults are the authors' for CIFAR-10.
+    - 1)`` for a grid of ``steps`` steps. No level is raised above ``grid[0]``. The defaults are the
+    authors' for CIFAR-10.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
@@ -62,7 +63,8 @@ def edm(
 def between(grid: list[Level], angle: float) -> Level:
     """Return the level at ``atan2(sigma, alpha) = angle``, with t interpolated in the grid.
 
-    A sampler does not know the schedule, so t is an estimate, with ten steps to about 20 of 1000.
+    A sampler does not know the schedule, so t is an estimate. With ten steps, it is accurate to
+    about 20 of 1000 timesteps.
     """
     angles = [math.atan2(level.sigma, level.alpha) for level in reversed(grid)]
     angle = min(angle, angles[-1])

@@ -46,10 +46,11 @@ def step(
 
 
 def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
-    """Return (c, n) of DDIM: the factors of the old and of the new noise at s.
+    """Return the factors (c, n) of the old and of the new noise in DDIM's step from t to s.
 
-    ``n = eta * sigma_s * sqrt(tau)``, ``c = sqrt(sigma_s^2 - n^2)`` (Song et al. 2020, arXiv
-    2010.02502, eqs. 12 and 16). Raises UserError for eta outside [0, 1].
+    ``n = eta * sigma_s * sqrt(tau)``, ``c = sqrt(sigma_s^2 - n^2)``, with tau from the function
+    `tau` (Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16). Raises UserError for eta outside
+    [0, 1].
     """
     if not 0 <= eta <= 1:
         raise UserError(f"`eta` is {eta:g}: choose 0 (deterministic) to 1 (as in DDPM)")
@@ -60,9 +61,10 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 def moments(h: float, count: int) -> list[float]:
     """Return the means of theta^k, for k < count, with a density proportional to ``exp(h theta)``.
 
-    Theta is the place in a step of length h in lambda, from 0 to 1. DDIM's step is exact if x0_hat
-    is replaced by its mean under this density (docs/maths.md). For the mean m_k of theta^k,
-    integration by parts gives ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
+    Theta is the place in a step, from 0 to 1, and h is the length of the step in ``lambda =
+    ln(alpha / sigma)``. DDIM's step is exact if x0_hat is replaced by its mean under this density
+    (docs/maths.md). For the mean m_k of theta^k, integration by parts gives ``m_k = 1 / (1 -
+    exp(-h)) - k / h * m_{k-1}``.
     """
     m = [1.0]
     for k in range(1, count):
@@ -84,8 +86,9 @@ def order_at(grid: Sequence[Level], i: int, order: int) -> int:
     """Return the number of estimates x0_hat that the step from ``grid[i]`` may use.
 
     The number includes the newest estimate. It is at most ``order``, and at most the number of
-    estimates at a finite lambda. If the grid ends at the clean level, it is also at most the number
-    of remaining steps, so it falls to 1 in the last step, whose lambda is infinite at the end.
+    estimates at levels with a finite lambda, ``ln(alpha / sigma)``. If the grid ends at the clean
+    level, where lambda is infinite, it is also at most the number of remaining steps, so it falls
+    to 1 in the last step.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))
