@@ -31,13 +31,15 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Return the structural similarity of each pair of images: (B,), float64; 1 if they are equal.
 
+    ``a`` and ``b`` are batches of images, uint8 (B, C, H, W). The similarity at a position is
+
         (2 m_a m_b + C1) (2 s_ab + C2) / ((m_a^2 + m_b^2 + C1) (s_a^2 + s_b^2 + C2))
 
-    for two batches uint8 (B, C, H, W), with means m and (co)variances s under an 11x11 Gaussian
-    window of standard deviation 1.5, C1 = (0.01 * 255)^2 and C2 = (0.03 * 255)^2. The result is
-    averaged over the channels, and over the positions where the whole window fits (Wang, Bovik,
-    Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861). Raises UserError for other types,
-    different shapes, empty batches and sides below 11.
+    with means m, variances s^2 and the covariance s_ab under an 11x11 Gaussian window of standard
+    deviation 1.5, C1 = (0.01 * 255)^2 and C2 = (0.03 * 255)^2. The result is averaged over the
+    channels, and over the positions where the whole window fits (Wang, Bovik, Sheikh and Simoncelli
+    2004, doi:10.1109/TIP.2003.819861). Raises UserError for types other than uint8, different
+    shapes, empty batches and sides below 11.
     """
     height, width = _checked(a, b).shape[2:]
     if min(height, width) < WINDOW:

@@ -78,7 +78,7 @@ class Reference:
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
-        """Return the function for the distance to the mean and covariance under these names."""
+        """Return the function for the distance to the mean and covariance of these two names."""
         if self.origin.count == 1:
             raise LeftOut("the reference is one image, which has no covariance: give more images")
         return distance_to(self._tensor(mean), self._tensor(covariance))
@@ -164,7 +164,7 @@ def _write(path: Path, origin: Origin, seen: Features) -> None:
 
 
 def _sum(tensor: Tensor, origin: str) -> str:
-    """Return the SHA-256 of ``origin`` (an `Origin` as JSON) and a tensor's bytes, concatenated."""
+    """Return one SHA-256 of ``origin`` (an `Origin` as JSON) followed by a tensor's bytes."""
     digest = hashlib.sha256(origin.encode())
     digest.update(tensor.numpy().data)
     return digest.hexdigest()

@@ -32,8 +32,8 @@ def frechet_distance(
 def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, ArrayLike], float]:
     """Return a function for the Frechet distance to one Gaussian.
 
-    It takes the mean and the covariance of another Gaussian. The square root of ``cov_a`` is
-    computed only once.
+    The returned function takes the mean and the covariance of another Gaussian. The square root of
+    ``cov_a`` is computed only once.
     """
     ma, ca = _float64("a mean", mean_a), _float64("a covariance", cov_a)
     root = _root(ca) if ca.ndim == 2 and ca.shape[0] == ca.shape[1] else ca

@@ -156,7 +156,7 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
 
 
 def _probe(net: Custom) -> str:
-    """Return words for the condition with which `check` calls a network."""
+    """Describe the condition with which `check` calls a network."""
     if len(net.conditions) == 1 and net.classes:
         return f"(2,) of class 0 and the null class {net.classes}"
     shapes = {each.name: (2, *each.null(1).shape[1:]) for each in net.conditions}

@@ -37,7 +37,7 @@ def build(
     """Build the network that a configuration describes.
 
     Args:
-        config: The dimensions of the network, or the record of a user's own network.
+        config: The dimensions of the network, or the `CustomConfig` of a user's own network.
         channels: Channels of the images.
         classes: The number of classes K; 0 for an unconditional network.
         outputs: Channels of the output; None means the channels of the images.
@@ -45,8 +45,8 @@ def build(
         conditions: The conditions besides the class.
 
     Raises:
-        UserError: If the configuration names a user's own network that was not passed in this
-            process.
+        UserError: If the configuration names a user's own network that the user has not passed to
+            mezzotint in this process.
     """
     if isinstance(config, CustomConfig):
         return Custom(made(config), config, classes, conditions)

@@ -71,10 +71,10 @@ def made(config: CustomConfig) -> nn.Module:
 
 
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
-    """Return the record of a network that the user passes in place of a recorded network.
+    """Return the record of ``net``, which the user passes for the network that ``config`` records.
 
-    If ``net`` is a class, it is called with the recorded arguments. Warns if the code, or the
-    settings of the layers, differ from the record.
+    If ``net`` is a class, it is called with the recorded arguments. Warns if the code of ``net`` or
+    the settings of its layers differ from the record ``config``.
     """
     if isinstance(net, type) and config.arguments:
         net = functools.partial(net, **config.arguments)
@@ -84,7 +84,7 @@ def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
 
 
 def warn_of_change(then: CustomConfig, now: CustomConfig) -> None:
-    """Warn if the code of a network, or the settings of its layers, differ in two records."""
+    """Warn if two records of a network differ in its code or in the settings of its layers."""
     if then.code != now.code:
         warn(
             f"the code of `net` ({now.constructor}) or a setting of its layers has changed since "

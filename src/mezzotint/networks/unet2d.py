@@ -87,8 +87,9 @@ class UNet2DConfig:
 class Block(nn.Module):
     """ADM's residual block: ``shortcut(r(x)) + conv(dropout(silu(g(conv(r(silu(norm(x))))))))``.
 
-    r resamples or does nothing. g(h) is ``norm(h + shift)``. If ``config.scaled`` is set, g(h) is
-    ``norm(h) * (1 + a) + b``, where a and b are the two halves of the channels of ``shift``.
+    r resamples or does nothing. ``shift`` comes from the embedding of the time. g(h) is ``norm(h +
+    shift)`` or, if ``config.scaled`` is set, ``norm(h) * (1 + a) + b``, where a and b are the two
+    halves of the channels of ``shift``.
     """
 
     def __init__(self, config: UNet2DConfig, cin: int, cout: int, resample: nn.Module) -> None:

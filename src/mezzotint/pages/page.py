@@ -54,7 +54,8 @@ def report(
 
     Args:
         runs: A run folder, or several.
-        out: The page's path: by default RUN/report.html, and report.html for several runs.
+        out: The page's path. The default is RUN/report.html for one run, and report.html in the
+            current folder for several runs.
         samples: The number of samples for each class, up to 32; at most ten classes are shown. The
             page also shows about 75 other samples.
         seed: Sample i depends on (seed, i) alone.

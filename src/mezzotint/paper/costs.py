@@ -39,7 +39,7 @@ class Cost:
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:
-    """Measure, on random inputs, how long a training and a call of its network take.
+    """Estimate the time of a training and of a network call, from a few steps on random inputs.
 
     ``shape`` (C, H, W) is the shape of an input.
     """

@@ -149,7 +149,8 @@ class Plan:
 def plan(options: Options) -> Plan:
     """Return the plan of the experiments: their models and rows.
 
-    Raises UserError if `only` is empty or has an unknown experiment, or for too few samples.
+    Raises UserError if ``only`` is empty or has an unknown experiment, or if the samples are too
+    few.
     """
     size = SCALES[options.scale]
     samples = options.samples or size.samples
@@ -227,7 +228,7 @@ def _pixels(
 
 
 def _latent(options: Options) -> dict[str, Configuration]:
-    """Return the trainings of experiment C: the model, and the autoencoder unless one is given."""
+    """Return the trainings of experiment C: the model and, unless one is given, the autoencoder."""
     size, data, vae = SCALES[options.scale], options.imagenet, options.vae
     first, second = RECIPES[size.vae], RECIPES[size.latent]
     assert isinstance(first, Autoencoder)

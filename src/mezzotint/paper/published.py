@@ -26,7 +26,7 @@ CITED = {"C": "27.0 (LDM on ImageNet, as the paper cites it)"}
 
 
 def papers(letter: str) -> str:
-    """Return the paper's FID of an experiment as text, or a note that it reports none."""
+    """Return the paper's FID of an experiment as text, or a note that the paper reports none."""
     return f"{PAPER[letter]:.2f}" if letter in PAPER else STOPPED
 
 

@@ -119,9 +119,9 @@ def reproduce(
             decides.
         samples: The number of samples for each row of the table; by default the scale decides.
         seed: The seed of trainings and samples.
-        network: Feature networks. By default: "glyphs" for the data set glyphs, "cifar10" for other
-            data; also, if the weights are on this machine, "inception" (for FID), and "imagenet"
-            for C. The weights of networks that you name are downloaded.
+        network: Feature networks. The default is "glyphs" for the data set glyphs, and "cifar10"
+            for other data; "inception" (for FID) and, for C, "imagenet" are added if their weights
+            are on this machine. The weights of networks that you name are downloaded.
         precision: The precision of sampling: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
         hours: The time limit of a training. Longer trainings are left out, and the table says so.

@@ -40,9 +40,10 @@ Facts = dict[str, Any]  # the content of a row in rows.jsonl
 def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
     """Return the names of the feature networks for a model trained on ``data``, and a note.
 
-    The names are those that the user has chosen. If there are none, the first is ``glyphs`` for the
-    data set glyphs, and ``cifar10`` for other data; the second is ``inception``, if its weights are
-    on this machine. The note says why FID is not measured; it is "" if FID is measured.
+    The names are those that the user has chosen. If the user has chosen none, the first name is
+    ``glyphs`` for the data set glyphs, and ``cifar10`` for other data; the second is ``inception``,
+    if its weights are on this machine. The note says why FID is not measured; it is "" if FID is
+    measured.
     """
     if chosen:
         fid = any(name.startswith("inception") for name in chosen)

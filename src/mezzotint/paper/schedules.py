@@ -1,4 +1,4 @@
-"""Compare schedules: the error at each level, and the gradient noise, of each pixel model."""
+"""Compare the schedules of the pixel models: their errors by level, and their gradient noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELD_OUT = 512  # held-out images for the errors
 
 
 def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
-    """Measure the error of each pixel model at each level, and the noise of its gradient.
+    """Measure each pixel model: its error at each level, and the noise of its gradient.
 
     The errors are measured on held-out images. Results are appended to study.jsonl, and are not
     measured again.

@@ -111,7 +111,7 @@ def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
 
 
 def _distance(results: Results, row: Row) -> dict[str, Any]:
-    """Return a row's Frechet distance, for the number of samples that all rows on its data have."""
+    """Return a row's Frechet distance, measured on `Plan.fewest` samples."""
     figures = results.figures(row, results.work.plan.fewest(row))
     return figures[results.distances(row.model)[-1]]
 

@@ -40,7 +40,7 @@ class Results:
     def figures(self, row: Row, count: int = 0) -> dict[str, dict[str, Any]]:
         """Return the figures that were measured on ``count`` samples of a row, by their names.
 
-        If ``count`` is 0, these are all samples of the row.
+        If ``count`` is 0, return the figures that were measured on all samples of the row.
         """
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
@@ -195,7 +195,7 @@ def _samples(results: Results) -> Section:
 
 
 def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
-    """Compare quality, time and memory by denoiser calls, for the model of experiments A and B."""
+    """Compare the quality, time and memory of the unguided samples of experiments A and B."""
     every = results.rows.items()
     rows = {row: facts for row, facts in every if row.model == "linear" and not row.guided}
     if len(rows) < 2:

@@ -58,8 +58,8 @@ def card(pipe: Pipeline, format: str, name: str, license: str) -> str:
 
     Args:
         pipe: The model, in float32.
-        format: A key of USE.
-        name: The folder's name.
+        format: The format of the export, a key of USE.
+        name: The name of the exported folder.
         license: The license's name on the Hub; "" leaves the field out.
     """
     found = recorded(pipe)

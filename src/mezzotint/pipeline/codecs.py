@@ -102,7 +102,7 @@ def _short(value: Any) -> str:
 
 
 def described(codec: Codec) -> dict[str, Any] | None:
-    """Describe a codec, without its `tensors`, for a checkpoint; return None for pixels."""
+    """Describe a codec, without its `tensors`, for a checkpoint; return None for `Pixels`."""
     if isinstance(codec, Pixels):
         return None
     vae: Any = codec.vae

@@ -20,7 +20,7 @@ LABEL = "label"  # the name of the class among the conditions
 def of_images(
     pipe: Pipeline, n: int, labels: Labels, condition: Any, first: int
 ) -> dict[str, Tensor] | None:
-    """Return the conditions of n images from index ``first`` on; None if unconditional.
+    """Return the conditions of n images from index ``first`` on; None for an unconditional model.
 
     Missing conditions are null. If no condition is given, the conditions of the training images in
     ``pipe.examples`` are used in turn, or all classes in turn if there are no such images. Raises

@@ -44,7 +44,7 @@ def made_for(objective: object) -> FewStep | None:
 
 
 def check(pipe: Pipeline, how: SampleConfig) -> None:
-    """Raise UserError unless model and sampler are both made for few steps, or both are not.
+    """Raise UserError if only one of model and sampler is made for few steps.
 
     A few-step model allows no guidance, and only its own steps and spacing if these are fixed.
     """

@@ -115,7 +115,11 @@ def _network(model: diffusers.Model, found: Settings, patch: int) -> Network:
 
 
 def _classes(names: dict[str, Any], count: int) -> tuple[str, ...]:
-    """Return the names of the classes; a missing or repeated name gets the class index appended."""
+    """Return the names of the classes.
+
+    A repeated name gets the index of the class appended. A missing name becomes "class" and the
+    index.
+    """
     given = [str(names.get(str(i), "class")) for i in range(count)]
     return tuple(
         name if given.count(name) == 1 and name != "class" else f"{name} {i}"

@@ -88,7 +88,7 @@ def load(
             folder that `Pipeline.save` wrote; a folder of diffusers (a pipeline, a network, or a
             checkpoint that a training wrote); ``hub:OWNER/NAME``, such a folder on the Hugging Face
             Hub; or, if no such path exists, the name of a shipped model.
-        device: The device to load it to. None means the device that `use_device` chose. If
+        device: The device to load the model to. None means the device that `use_device` chose. If
             `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
             float32.
@@ -140,7 +140,7 @@ def load_codec(
         path: A run of an autoencoder, its checkpoint, a latent diffusion model, or a diffusers
             folder or ``hub:OWNER/NAME`` that holds an AutoencoderKL, an AutoencoderTiny or a
             pipeline with one of them.
-        device: The device to load it to. None means the device that `use_device` chose. If
+        device: The device to load the codec to. None means the device that `use_device` chose. If
             `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
             float32.
@@ -201,9 +201,9 @@ def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
 
 
 def _read(folder: Path, read: Callable[[Path], T]) -> T | None:
-    """Call ``read`` on a checkpoint, or on the newest checkpoint of a run that it can read.
+    """Call ``read`` on a checkpoint, or on the newest undamaged checkpoint of a run.
 
-    Return its result; None for a folder that is neither a checkpoint nor a run.
+    Return the result of ``read``; None for a folder that is neither a checkpoint nor a run.
     """
     if (folder / checkpoint.MANIFEST).exists() or shipped.is_shipped(folder):
         shipped.verify(folder)

@@ -55,8 +55,8 @@ def inpaint(
         pipe: The model.
         images: (N, C, H, W), or one image (C, H, W), uint8 unless ``pipe.values`` says otherwise.
         mask: The pixels to fill in: 1, True or 255 there, and 0 elsewhere. It is (H, W) for all
-            images, or (N, H, W); float from 0 to 1, bool, or uint8 from 0 to 255. If its values
-            are only 0 and 1, a uint8 mask is filled in where it is 1.
+            images, or (N, H, W); float from 0 to 1, bool, or uint8 from 0 to 255. A uint8 mask
+            that has only the values 0 and 1 is used like a bool mask.
         labels: One class for all images, or one for each; None is unconditional.
         method: A name in POSTERIORS, or "repaint" (Lugmayr et al. 2022, arXiv 2201.09865). A latent
             model supports "repaint" and "ddnm". None is "repaint" for a latent model, and "mmps"
@@ -361,6 +361,6 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
 
 
 def shares(mask: Tensor) -> Tensor:
-    """Return a mask as float from 0 to 1. A uint8 mask may have the values 0 to 255, or 0 and 1."""
+    """Return a mask as float from 0 to 1; a uint8 mask has values 0 to 255, or only 0 and 1."""
     bytewise = mask.dtype == torch.uint8 and bool((mask > 1).any())
     return mask.float() / (255 if bytewise else 1)

@@ -62,7 +62,7 @@ def _initial(init: str) -> VAE:
 
 
 def _suits(augment: tuple[str, ...], perceptual: float, channels: int) -> None:
-    """Raise UserError if augmentations or the perceptual distance cannot use these channels."""
+    """Raise UserError if an augmentation or the perceptual distance needs other channels."""
     if channels != 3 and (needy := [name for name in augment if name in OF_COLOURS]):
         raise UserError(
             f"`augment={needy[0]}` needs RGB, but the images have {channels} channels: leave out "

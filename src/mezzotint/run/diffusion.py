@@ -241,7 +241,7 @@ def _known_codec(
 ) -> Latents | None:
     """Return the codec of the teacher, or of the checkpoint to resume from.
 
-    Return None if that model works on pixels, or if there is neither a teacher nor a checkpoint.
+    Return None if the teacher or the checkpoint's model works on pixels, or if there is neither.
     """
     if teacher:
         return teacher.codec if isinstance(teacher.codec, Latents) else None

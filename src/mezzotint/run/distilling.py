@@ -100,9 +100,10 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 
 
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
-    """Return a student's experiment that samples with a step for each call, and the method's eta.
+    """Return a student's experiment, with the sampling settings that suit its objective.
 
-    The caller's ``calls`` and ``method``, if ``fields`` has them, are set first.
+    These are as many steps as the objective has calls, and the eta of the objective's method. If
+    ``fields`` has ``calls`` or ``method``, these fields of the objective are changed first.
     """
     own = {name: fields[name] for name in ("calls", "method") if name in fields}
     objective: Any = (base := changed(base, own)).objective

@@ -109,10 +109,10 @@ def check_run(experiment: Configuration, folder: Path) -> None:
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
-    """Return the configuration of a run, with the current record of the user's own network.
+    """Return the configuration ``begun`` of a run; a user's own network is taken from ``now``.
 
-    Warns if the code of that network has changed. Raises UserError if only one of
-    ``begun`` and ``now`` has a network of the user's own.
+    Warns if the code of this network has changed. Raises UserError if only one of ``begun`` and
+    ``now`` has a user's own network.
     """
     was_own, is_own = (isinstance(c.net, CustomConfig) for c in (begun, now))
     if was_own != is_own:

@@ -77,7 +77,7 @@ def _beside_the_gpus() -> torch.distributed.ProcessGroup | None:
 def check_alike(step: int) -> None:
     """Raise UserError unless all processes begin at the same step.
 
-    On several machines, each machine may have its own folder, with other checkpoints.
+    On several machines, each machine may have its own run folder, with different checkpoints.
     """
     if greatest(step) != -greatest(-step):
         raise UserError(

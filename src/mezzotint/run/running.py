@@ -162,14 +162,14 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
 
 
 def _safe(folder: Path) -> str:
-    """Say, after a write failed, what has been saved and how to continue."""
+    """Return advice for a message about a failed write: what is saved, and how to continue."""
     if not (found := checkpoint.listed(folder / "checkpoints")):
         return f", remove {folder} and start again, because nothing was saved yet"
     return f", and continue with `resume=True` from {found[-1].name}, which is complete"
 
 
 def _understood(job: Job) -> str:
-    """Describe the prepared data, and the size of the latents and of padded input, if any."""
+    """Describe the prepared data; also the size of latents, and the size after padding, if any."""
     (_, *sides), factor = job.facts["shape"], job.experiment.net.factor
     whole = [-(-side // factor) * factor for side in sides]
     said = [f"data: {understood(job.data)}"]

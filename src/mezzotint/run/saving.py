@@ -54,7 +54,7 @@ def save(
 def save_average(
     state: TrainState, final: Path, config: Facts, facts: Facts, more: Tensors
 ) -> Path:
-    """Write a checkpoint of the averaged weights alone, only for sampling, and return the path."""
+    """Write a checkpoint with only the averaged weights, for sampling, and return the path."""
     tensors = {"ema": state.average.state_dict(), **more}
     said = {"step": state.step, **facts}
     return checkpoint.write(final, tensors, {"config": config, "state": said})

@@ -110,7 +110,7 @@ class Steps:
         yield from self._missed_grid(stop)
 
     def save(self) -> None:
-        """Write a checkpoint of the current state, unless there is one or no step was made."""
+        """Write a checkpoint of the current state, unless it is saved or no step was made."""
         if self.state.step != self.saved:
             self._saved()
 
@@ -161,7 +161,7 @@ class Steps:
                 self.log.write(self.row)
 
     def _look(self, stop: Stop) -> Iterator[Progress]:
-        """Draw a grid of images and measure the distance to the data, if they are due."""
+        """Draw a grid of images, and measure the distance to the data, each if it is due."""
         drawn = self._due(self.experiment.sample_every)
         measured = self.curve and self._due(self.experiment.evaluate_every)
         if drawn or measured:

@@ -39,9 +39,9 @@ class Tracker(Protocol):
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
         """Begin or continue the copy of a run.
 
-        Rows are counted from 1. Rows before row ``sent`` were sent. Returns the number of the first
-        row that the tracker lacks, or 0 if the tracker has no rows. This number may be smaller than
-        ``sent``, because sent rows may be lost on the way.
+        Rows are counted from 1, and all rows before row ``sent`` were sent earlier. Returns the
+        number of the first row that the tracker lacks, or 0 if the tracker has no rows. This number
+        is below ``sent`` if sent rows were lost on the way.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
@@ -238,7 +238,7 @@ def _is_sent(row: dict[str, Any]) -> bool:
 
 
 def _curves(row: dict[str, Any]) -> Values:
-    """Return the numbers in a row of the log by name, and its figure with the interval, if any."""
+    """Return the named numbers of a row of the log; a figure becomes its value and two limits."""
     numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
     if figure := row.get("figure"):
         name = figure["name"]

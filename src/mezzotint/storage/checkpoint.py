@@ -186,7 +186,8 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
 def tensors(checkpoint: Path, name: str, finite: bool = True) -> dict[str, Tensor]:
     """Read the tensors in the file NAME.safetensors of a checkpoint.
 
-    Raises Damaged if the file cannot be read or, with ``finite``, has values that are not finite.
+    Raises Damaged if the file cannot be read or, if ``finite`` is set, has values that are not
+    finite.
     """
     path = checkpoint / f"{name}.safetensors"
     try:

@@ -24,7 +24,7 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 def unfinished(
     folder: Path, name: str, suffix: str, make: Callable[[Path], object]
 ) -> Iterator[Path]:
-    """Make an unfinished file or folder for this process only, and hold its lock in the `with`.
+    """Make an unfinished file or folder for this process only, and lock it in the ``with`` block.
 
     Args:
         folder: The folder to make it in.

@@ -25,7 +25,7 @@ def machine(*packages: str) -> str:
 
 
 def processor() -> str:
-    """Return the name of the GPU; without a GPU, the CPU, its bf16 instructions and the threads."""
+    """Return the GPU's name or, without a GPU, the CPU's name, bf16 instructions and threads."""
     if name := devices.gpu_name():
         return name
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []

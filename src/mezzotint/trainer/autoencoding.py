@@ -54,11 +54,12 @@ class ReconstructionConfig:
 
 
 class Autoencoding(Task):
-    """The loss ``|x - x'| + a KL + b d(x, x') - c w D(x')``, where x' = decode(z) and z ~ q(z | x).
+    """The loss ``|x - x'| + a KL + b d(x, x') - c w D(x')`` of an image x.
 
-    Every term is a mean over the elements of an image. ``|x - x'|`` is squared if ``error`` is l2.
-    d is a perceptual distance. D is a patch discriminator, which is trained at the same time with
-    the hinge loss (Esser et al. 2021, arXiv 2012.09841, eqs. 3 to 7; Rombach et al. 2022, arXiv
+    x' is decode(z) for latents z ~ q(z | x), and KL is ``KL(q(z | x) || N(0, I))``. Every term is a
+    mean over the elements of an image. ``|x - x'|`` is squared if ``error`` is l2. d is a
+    perceptual distance. D is a patch discriminator, which is trained at the same time with the
+    hinge loss (Esser et al. 2021, arXiv 2012.09841, eqs. 3 to 7; Rombach et al. 2022, arXiv
     2112.10752, appendix G). The adaptive weight w is ``|g1| / (|g2| + 1e-4)``, at most
     ``adversarial_bound``. g1 is the gradient of ``|x - x'| + b d(x, x')``, and g2 is the gradient
     of ``-D(x')``, both with respect to the decoder's last weight.

@@ -24,15 +24,16 @@ def decay(step: int, batch: int, halflife: float) -> float:
 
 
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
-    """Return a copy of a network, which holds the average of its weights with the decay `decay`.
+    """Return a copy of a network, to hold the average of the network's weights.
 
-    Call ``update_parameters(net)`` on the copy after each step.
+    Call ``update_parameters(net)`` on the copy after each step. `decay` is the factor of the old
+    average.
     """
     return tracked(net, lambda step: decay(step, batch, halflife))
 
 
 def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
-    """Return a copy of a network, which holds the average of its weights with the given decay.
+    """Return a copy of a network, to hold the average of the network's weights.
 
     Call ``update_parameters(net)`` on the copy after each step. The n-th call averages with the
     decay ``decay(n)``.

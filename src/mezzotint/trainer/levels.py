@@ -23,9 +23,9 @@ class Adaptive(nn.Module):
     bins of timesteps. The loss is multiplied by ``1 / (T p_i)``. So the loss and its gradient have
     the same expectations as with uniform timesteps, but the variance of the loss is as small as
     possible (Nichol and Dhariwal 2021, arXiv 2102.09672, section 3.3). A tenth of the timesteps is
-    drawn uniformly. E is a running mean over about the last 200 samples of a bin, and p is uniform
+    drawn uniformly. E is a running mean over about the last 200 samples of a bin. All p_i are equal
     until every bin has had 10 samples. If 64 does not divide T, the sizes of the bins differ by one
-    timestep, and p and the weight take this into account.
+    timestep, and p_i and the factor take this into account.
 
     The statistics are buffers, so they are saved and restored. They are the same in every process
     that gets the same losses.

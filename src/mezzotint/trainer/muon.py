@@ -1,15 +1,17 @@
 """Muon for the matrices of a network, AdamW for the rest.
 
 Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), with the step size of Liu et al.
-2025 (arXiv 2502.16982). For a matrix W (m, n), with gradient g and momentum b:
+2025 (arXiv 2502.16982). For a matrix W (m, n), with gradient g, momentum b, mu = MOMENTUM, learning
+rate lr and weight decay ``decay``:
 
     b <- mu b + (1 - mu) g
     W <- (1 - lr * decay) W - lr * 0.2 sqrt(max(m, n)) * polar((1 - mu) g + mu b)
 
 ``polar`` keeps the singular vectors and sets the singular values to about 1, so the elements of its
-result have a mean square of ``1 / max(m, n)``. The factor raises the root mean square to 0.2, about
-the size of AdamW's updates, so both can use the same learning rate and weight decay. The weight of
-a convolution is treated as a matrix with a row for each output channel.
+result have a mean square of ``1 / max(m, n)``. The factor ``0.2 sqrt(max(m, n))`` raises the root
+mean square to 0.2, about the size of AdamW's updates, so Muon and AdamW can use the same learning
+rate and weight decay. The weight of a convolution is treated as a matrix with a row for each output
+channel.
 """
 
 from __future__ import annotations
@@ -50,9 +52,9 @@ def polar(matrix: Tensor) -> Tensor:
     """Return ``U S' V^T`` for a matrix ``X = U S V^T`` (m, n), float32, where S' is about 1.
 
     A singular value 0 stays 0. Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``,
-    starting from ``s = S / |matrix|``, map s from 0.002 to 1 into the range 0.68 to 1.21. They use
-    only the smaller Gram matrix ``X X^T``. Polynomials of this matrix commute, so X itself is
-    multiplied only twice instead of ten times.
+    starting from ``s = S / |X|`` (the Frobenius norm), map s from 0.002 to 1 into the range 0.68 to
+    1.21. They use only the smaller Gram matrix ``X X^T``. Polynomials of this matrix commute, so X
+    itself is multiplied only twice instead of ten times.
     """
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = x / x.norm().clamp(min=1e-12)

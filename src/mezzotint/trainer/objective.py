@@ -2,10 +2,10 @@
 
 It is the mean squared error of the network's output, with a fixed or learned weight for each level.
 A network that predicts variances adds the variational bound. For a network that predicts
-``p * x0 + q * eps``, let ``d = q * alpha - p * sigma``. Then an error of the output corresponds to
-an error of x0_hat: ``|o_err|^2 = (d / sigma)^2 |x0_err|^2``. In particular ``|eps_err|^2 = SNR
-|x0_err|^2`` with ``SNR = alpha^2 / sigma^2``. So every weighting is defined once, as a factor of
-``|x0_err|^2``, for all prediction types.
+``p * x0 + q * eps``, let ``d = q * alpha - p * sigma``. Then an error o_err of the output
+corresponds to an error x0_err of x0_hat: ``|o_err|^2 = (d / sigma)^2 |x0_err|^2``. For eps in
+particular, ``|eps_err|^2 = SNR |x0_err|^2`` with ``SNR = alpha^2 / sigma^2``. So every weighting is
+defined once, as a factor of ``|x0_err|^2``, for all prediction types.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     """Return the factor (B,) of each sample's mean squared error, ``w_x0 * (sigma / d)^2``.
 
     w_x0 is the weight of the squared error of x0_hat. That error is ``(sigma / d)^2`` times the
-    squared error of the output, with ``d = q * alpha - p * sigma`` for the prediction type (p, q).
-    The kinds and their w_x0:
+    squared error of the output, with ``d = q * alpha - p * sigma`` for a network that predicts
+    ``p * x0 + q * eps``. The kinds and their w_x0:
 
     - simple: ``(d / sigma)^2``, so the factor is 1.
     - learned: as simple, with `Uncertainty` on top.
@@ -113,13 +113,14 @@ def variational(
     mean ``alpha_s x0 + sigma_s sqrt(1 - tau) eps`` and the variance ``sigma_s^2 tau``, with ``tau =
     1 - (alpha_t sigma_s / (alpha_s sigma_t))^2``. The model's Gaussian has the estimates x0_hat and
     eps_hat instead of x0 and eps, and ``log variance = v log(sigma_t^2 tau) + (1 - v) log(sigma_s^2
-    tau)``. The means differ by ``alpha_s tau (x0 - x0_hat)``, and L is the KL divergence of the two
-    Gaussians. At timestep 1, L is the negative log likelihood of the 8-bit values of x0. There the
-    lower bound ``sigma_s^2 tau`` of the variance is 0, so the bound of timestep 2 is used instead
-    (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and 15).
+    tau)``, where v = ``fraction`` is predicted. The means differ by ``alpha_s tau (x0 - x0_hat)``,
+    and L is the KL divergence of the two Gaussians. At timestep 1, L is the negative log likelihood
+    of the 8-bit values of x0. There the lower bound ``sigma_s^2 tau`` of the variance is 0, so the
+    bound of timestep 2 is used instead (Nichol and Dhariwal 2021, arXiv 2102.09672, eqs. 4 to 7 and
+    15).
 
-    x0, x0_hat and ``fraction`` = v are (B, C, H, W). Only v gets a gradient; x0_hat is learned from
-    the mean squared error. The schedule needs two timesteps or more.
+    x0, x0_hat and v are (B, C, H, W). Only v gets a gradient; x0_hat is learned from the mean
+    squared error. The schedule needs two timesteps or more.
     """
     alpha, sigma, x0_hat = schedule.alpha, schedule.sigma, x0_hat.detach()
     shape = (-1, *[1] * (x0.ndim - 1))
@@ -193,8 +194,9 @@ class Diffusion(Task):
 
     w is the weight of a level, and (p, q) are the two numbers of the prediction type. If
     ``learn_variance`` is set, the network's output is (prediction, 2 v - 1), with twice the
-    channels of x0, and the loss is ``L + 0.001 L_vlb``. L_vlb is the variational bound, a sum over
-    the timesteps, estimated as T times the value at a random one. The loss is float32.
+    channels of x0, and the loss is ``L + 0.001 L_vlb``; `variational` explains v. L_vlb is the
+    variational bound, a sum over the T timesteps, estimated as T times the value at a random
+    timestep. The loss is float32.
 
     If ``contrast`` is c, ``- c w |net(...) - (p x0' + q eps')|^2`` is added, where x0' and eps'
     belong to the previous image in the same part of the batch. This term keeps images of different

@@ -5,7 +5,7 @@ snapshots of them are saved. The profile of an average is the weight that the av
 step of the training. An average of another length is approximated by the linear combination of
 snapshots whose profile is nearest to the profile of that average (section 3.2, appendix C).
 
-Times are in steps. For tau in (i - 1, i], ``theta(tau)`` are the weights after step i.
+Times are in steps. The weights at a time tau in (i - 1, i] are the weights after step i.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ LONGEST = 12**-0.5  # the relative length of the plain mean over all steps, gamm
 def exponent(length: float) -> float:
     """Return the exponent gamma of the average with a given relative length.
 
-    The profile of an average that ends at the time t is ``(gamma + 1) tau^gamma / t^(gamma + 1)``.
-    Its relative length sigma_rel is its standard deviation divided by t: ``sqrt((gamma + 1) /
-    ((gamma + 2)^2 (gamma + 3)))``, which makes gamma the root of a cubic. Raises UserError unless
-    the length is above 0 and below 0.289, the length of the plain mean.
+    The profile of an average that ends at the time t is ``(gamma + 1) tau^gamma / t^(gamma + 1)``,
+    for times tau up to t. Its relative length sigma_rel is its standard deviation divided by t:
+    ``sqrt((gamma + 1) / ((gamma + 2)^2 (gamma + 3)))``, which makes gamma the root of a cubic.
+    Raises UserError unless the length is above 0 and below 0.289, the length of the plain mean.
     """
     if not 1e-6 < length < LONGEST:
         raise UserError(f"`length` is {length:g}: choose a length above 0 and below {LONGEST:.3f}")

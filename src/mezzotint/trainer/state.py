@@ -56,7 +56,7 @@ class TrainState:
         return row
 
     def read(self) -> list[dict[str, float]]:
-        """Fetch from the device the values to log, of the steps since the log's last row.
+        """Return the values of each step since the log's last row, fetched from the device.
 
         Raises UserError if a value is not finite.
         """

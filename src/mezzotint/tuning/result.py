@@ -53,7 +53,7 @@ class SweepResult:
 
 
 def head(metric: str) -> str:
-    """Return the head of the printed table: the names of its columns."""
+    """Return the first line of the printed table: the names of its columns."""
     return _row("calls", "sampler", "steps", "guidance", metric, "class accuracy")
 
 

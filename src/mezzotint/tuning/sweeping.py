@@ -67,8 +67,8 @@ def sweep(
         interval: The interval ``(low, high)`` of sigma / alpha in which to guide, or None to guide
             everywhere, or a list of such values; by default the interval in the run's
             configuration.
-        metric: "fd" (Frechet distance), "sfd" (of spatial features), "kd" (kernel distance), "cs"
-            (classifier score) or "accuracy".
+        metric: "fd" (Frechet distance), "sfd" (Frechet distance of spatial features), "kd" (kernel
+            distance), "cs" (classifier score) or "accuracy".
         network: A feature network; by default ``glyphs`` for the data set glyphs, else ``cifar10``.
         samples: The number of samples for each cell. With few samples a Frechet distance is too
             high, by a similar amount in all cells.

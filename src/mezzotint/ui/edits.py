@@ -57,7 +57,7 @@ class Edit:
 
     @property
     def used(self) -> dict[str, Any]:
-        """The settings that affect this edit. Without a condition, guidance is left out."""
+        """The settings that affect this edit: guidance only if there is a class or a condition."""
         kind, conditioned = KINDS[self.kind], self.classes or self.condition
         left_out = kind.ignores if conditioned else (*kind.ignores, "guidance")
         return {name: value for name, value in self.settings.items() if name not in left_out}

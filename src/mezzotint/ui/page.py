@@ -56,7 +56,7 @@ def page(models: Models) -> Any:
 def _on_click(
     models: Models, busy: Busy, reads: Read, common: Widgets, tab: Widgets, shown: list[Any]
 ) -> Any:
-    """Make a tab's button carry out the request of the tab's widgets; requests wait in a queue."""
+    """Make a tab's button carry out the request in the tab's widgets; requests wait in a queue."""
 
     def run(visitor: gr.Request, name: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:

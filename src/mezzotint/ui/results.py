@@ -92,7 +92,7 @@ def _column(
 ) -> list[Shown]:
     """Return images (n, C, H, W) for the page, with titles.
 
-    With a file name, a click on an image saves it, and its PNG file records ``mark``.
+    If ``file`` names a file, a click on an image saves it, and its PNG file records ``mark``.
     """
     return [
         markup.shown(

@@ -43,7 +43,7 @@ class Condition(ABC):
 
     @abstractmethod
     def some(self, count: int) -> Tensor:
-        """Return ``count`` valid rows that are not null, as inputs to test a network."""
+        """Return ``count`` rows of a valid condition that is not null, to test a network with."""
 
     @abstractmethod
     def encoder(self, emb: int, stem: Stem) -> nn.Module:

@@ -22,10 +22,10 @@ class ImageCondition(Condition):
     """An image as the condition for each sample: float (B, c + 1, H, W) from -1 to 1.
 
     The last channel is a flag: 1 for a given image, or 0 for the null condition, whose pixels are
-    0. The effect on the network is as if the channels were concatenated with x. The pixels of an
-    image smaller than x are repeated. In an image larger than x, each square of ``fold`` x ``fold``
-    pixels is turned into channels. The weights of the encoder begin at zero, so adding the
-    condition does not change the output of a trained network at first.
+    0. The effect on the network is as if the channels of the condition were concatenated with x.
+    The pixels of an image smaller than x are repeated. In an image larger than x, each square of
+    ``fold`` x ``fold`` pixels is turned into channels. The weights of the encoder begin at zero, so
+    adding the condition does not change the output of a trained network at first.
     """
 
     name: str

@@ -6,7 +6,7 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 
 
 class Consistency(AlongTeacher):
-    """Train a student f that follows the flow from any level to the clean end.
+    """Train a student f that follows the teacher's flow from any level to the clean image.
 
     It is `AlongTeacher` with the whole path as one part (Song et al. 2023, arXiv 2303.01469). Luo
     et al. 2023, arXiv 2310.04378, add guidance.

@@ -1,6 +1,6 @@
 """Multistep consistency distillation: each call of the student covers one part of the path.
 
-The path leads from noise to image, along the flow of the teacher.
+The path leads from noise to image, along the probability flow of the teacher.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 
 
 class Multistep(AlongTeacher):
-    """Train a student f that follows the flow from any level to the end of its part of the path.
+    """Train a student f that follows the teacher's flow from any level to the end of its part.
 
     It is `AlongTeacher` with a path of ``calls`` parts, one for each call of the student. A part is
     easier to learn than the whole path. From the same noise, student and teacher make the same

@@ -7,11 +7,11 @@ denoiser ``f(x, t)``, which is trained towards a target that depends on the meth
 
 An error of x0_hat divided by sigma is an error of v, so the loss is weighted as for a v-prediction.
 This weight is large at low noise, where the target is nearly certain, and 1 at high noise, where
-sampling starts. huber is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is the root
-mean square over the elements (Song and Dhariwal 2023, arXiv 2310.14189, section 3.3). Its gradient
-is bounded, so a few images cannot outweigh all others. If |e| is about the same for all targets, as
-for images of many elements, the gradient leads to the mean of the targets. For a single element, it
-leads to their median.
+sampling starts. ``huber(|e|)`` is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is
+the root mean square of the error e over its elements, and c is HUBER (Song and Dhariwal 2023, arXiv
+2310.14189, section 3.3). Its gradient is bounded, so a few images cannot outweigh all others. If
+|e| is about the same for all targets, as for images of many elements, the gradient leads to the
+mean of the targets. For a single element, it leads to their median.
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ from mezzotint.trainer.loop import Examples
 class Tuning(AlongNoise):
     """Train a student f towards f(x_t, t) = f(x_s, s), where x_s has the x0 and eps of x_t.
 
-    The gradient of f(x_s, s) is not used (Geng et al. 2024, arXiv 2406.14548). At first s is t / 2.
-    At equal intervals of the training, t - s is halved, until it is about ``t / teacher_steps``.
-    The loss has the weight ``t / (t - s)``. As t - s goes to 0, the mean of the gradient becomes
-    the mean gradient of consistency distillation. The teacher provides the initial weights and the
-    guidance: ``(scale - 1) (x0_c - x0_u)`` is added to the x0 of x_s.
+    The gradient of f(x_s, s) is not used (Geng et al. 2024, arXiv 2406.14548). The levels t and s
+    are angles. At first s is t / 2. At equal intervals of the training, t - s is halved, until it
+    is about ``t / teacher_steps``. The loss has the weight ``t / (t - s)``. As t - s goes to 0, the
+    mean of the gradient becomes the mean gradient of consistency distillation. The teacher provides
+    the initial weights and the guidance: ``(scale - 1) (x0_c - x0_u)`` is added to the x0 of x_s,
+    where x0_c and x0_u are the teacher's conditional and unconditional estimates.
     """
 
     eta, any_calls, usual_steps = 1.0, True, 64
