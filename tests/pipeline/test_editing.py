@@ -281,6 +281,16 @@ def test_bad_input_is_one_line(pipe, images, mask, call, message: str) -> None:
         call(pipe, images, mask)
 
 
+def test_restoring_in_inference_mode_is_refused(
+    pipe: mz.Pipeline, images: Tensor, mask: Tensor
+) -> None:
+    with torch.inference_mode():
+        assert pipe.inpaint(images, mask, method="repaint", steps=2).shape == images.shape
+        for work in (lambda: pipe.inpaint(images, mask), lambda: pipe.restore(images, average(2))):
+            with pytest.raises(mz.UserError, match="this method needs gradients, but"):
+                work()
+
+
 def test_a_model_without_classes_takes_no_labels(images: Tensor) -> None:
     plain = mz.Pipeline(lambda x, t, labels: 0 * x, mz.cosine(100), "x0", (3, SIDE, SIDE))
     assert plain.vary(images, 0.5, steps=4).shape == images.shape

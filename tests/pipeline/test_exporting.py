@@ -188,6 +188,17 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "model").exists()
 
 
+def test_settings_that_the_onnx_example_ignores_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mezzotint.interop.onnx_out.write", lambda folder, model: folder.mkdir())
+    pipe, guided = of_pixels(), {"guidance": 2.0, "steps": 4}
+    for name, value in (("interval", (0.1, 5.0)), ("clipping", "dynamic")):
+        how = replace(pipe.defaults, **guided, **{name: value})
+        with pytest.warns(UserWarning, match=f"defaults have `{name}`, which the sample.py"):
+            replace(pipe, defaults=how).export(tmp_path / name, "onnx")
+
+
 def test_a_model_of_other_values_leaves_as_safetensors_alone(tmp_path: Path) -> None:
     pipe = replace(of_pixels(), codec=Pixels(Values("float32", -2.0, 2.0)))
     with pytest.raises(mz.UserError, match="make 8-bit images: export it with"):

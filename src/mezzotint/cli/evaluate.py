@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import parse, settings, steps_once, subject
+from mezzotint.cli.flags import check_sampling, parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
 from mezzotint.cli.table import AGAINST, Metric, Network, measured, preparation, table
 from mezzotint.config.sampling import SampleConfig
@@ -135,7 +135,7 @@ def _model(name: str, rest: list[str]) -> Answer:
     run = (folder / "checkpoints").is_dir()
     default = ModelFlags(settings(pipe.defaults, rest), (folder if run else Path()) / "evaluation")
     flags = parse(default, rest, f"mezzotint evaluate {name}", OFTEN)
-    steps_once(rest)
+    check_sampling(rest, flags.how, flags.weaker)
     counts = evaluation.tiers(flags.samples)
     with Follower("images") as follow, arguments_called(**AGAINST):
         found = evaluation.of_model(

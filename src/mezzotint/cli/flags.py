@@ -134,10 +134,16 @@ def has_flag(words: Sequence[str], name: str) -> bool:
     return any(word.split("=")[0].replace("_", "-") == flag for word in words)
 
 
-def steps_once(words: Sequence[str]) -> None:
-    """Raise UserError if both --nfe and --steps are given, because one would be ignored."""
+def check_sampling(words: Sequence[str], how: SampleConfig, weaker: object) -> None:
+    """Raise UserError for flags of `sample` or `evaluate` that would be ignored.
+
+    ``words`` are the words of the command line, ``how`` the settings that they give, and ``weaker``
+    is the weaker model, if there is one.
+    """
     if has_flag(words, "nfe") and has_flag(words, "steps"):
         raise UserError("`nfe` and `steps` are both given: give one of them")
+    if weaker and how.guidance == 1 and how.guidance_shape != "cfg++":
+        raise UserError("`weaker` has no effect with `guidance=1`: give another `guidance`")
 
 
 def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[int | str] | None:

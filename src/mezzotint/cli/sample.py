@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import labels_of, parse, settings, steps_once, subject
+from mezzotint.cli.flags import check_sampling, labels_of, parse, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import UNDER_WAY, bar
 from mezzotint.drawing.colour import channel_statistics
@@ -91,7 +91,7 @@ def sample(arguments: list[str]) -> Answer:
         (folder if (folder / "checkpoints").is_dir() else Path()) / "images",
     )
     flags = parse(default, rest, f"mezzotint sample {name}", OFTEN)
-    steps_once(rest)
+    check_sampling(rest, flags.how, flags.weaker)
     if flags.weaker:
         pipe = pipe.guided_by(loading.load(flags.weaker, device=device, precision="float32"))
     if flags.tile:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mezzotint.config.sampling import UNGUIDED
 from mezzotint.diffusion.guidance import DYNAMIC
-from mezzotint.errors import Registry, UserError
+from mezzotint.errors import Registry, UserError, warn
 from mezzotint.interop import diffusers_out, onnx_out
 from mezzotint.interop.dit import dit_config, dit_state
 from mezzotint.interop.scheduler import PREDICTIONS
@@ -187,6 +188,14 @@ def _codec(codec: Latents) -> diffusers_out.Codec:
 def _onnx(pipe: Pipeline, folder: Path) -> None:
     """Write a pipeline in the format "onnx"; see `export`."""
     how = pipe.settled(pipe.defaults)
+    plain = {**UNGUIDED, "guidance": how.guidance} if pipe.classes else {}
+    lost = [name for name, off in plain.items() if getattr(how, name) != off]
+    lost += ["clipping"] * (how.clipping == "dynamic")
+    if lost:
+        warn(
+            f"the model's defaults have `{lost[0]}`, which the sample.py of the export ignores: "
+            "its images differ from those of the model"
+        )
     decoder = pipe.codec.pixels if isinstance(pipe.codec, Latents) else None
     model = onnx_out.Model(
         net=pipe.net,

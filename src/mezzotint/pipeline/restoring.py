@@ -87,6 +87,8 @@ def inpaint(
             f"the method {method} needs a model of pixels, but this model works in latents: choose "
             f"the `method` {' or '.join(IN_LATENTS)}"
         )
+    if method != REPAINT:
+        _check_mode()
     factor = pipe.codec.vae.config.factor if isinstance(pipe.codec, Latents) else 1
     # A latent counts as known only if all of its pixels are known.
     hidden = F.max_pool2d((fill > 0).float(), factor, ceil_mode=True)
@@ -260,6 +262,7 @@ def restore(
             the model.
     """
     few_step.refuse(pipe, "restoration")
+    _check_mode()
     operator = operator if isinstance(operator, Operator) else Operator(operator)
     if not isinstance(y, Tensor) or not y.numel():
         what = "empty" if isinstance(y, Tensor) else f"a {type(y).__name__}"
@@ -313,6 +316,15 @@ def _posterior(
     x = randn(torch.empty(len(observed.y), *pipe.shape, device=pipe.device))
     clipped = CLIPPINGS[how.clipping](posterior)
     return SAMPLERS[how.sampler](clipped, x, edit.grid, randn=randn, **sampling.options(pipe, how))
+
+
+def _check_mode() -> None:
+    """Raise UserError in torch's inference mode, in which nothing can be differentiated."""
+    if torch.is_inference_mode_enabled():
+        raise UserError(
+            "this method needs gradients, but torch.inference_mode() is on: call it outside of "
+            "inference mode"
+        )
 
 
 def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> None:
