@@ -219,6 +219,14 @@ def test_a_latent_teacher_without_its_codec_is_refused(trained_ldm: Path, tmp_pa
     assert "codec" in refused(lambda: mz.distil(newest, out=tmp_path / "fast", **TINY))
 
 
+def test_a_teacher_of_few_timesteps_has_students(trained: Path) -> None:
+    path = trained / "config.json"
+    facts = json.loads(path.read_text())
+    facts["noise"]["timesteps"] = 10
+    path.write_text(json.dumps(facts))
+    assert made_for(student(trained), {"calls": 3}).sample.steps == 3
+
+
 def test_what_cannot_be_distilled_is_refused(
     fast: Path, trained_vae: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -252,6 +260,7 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
     assert message(teacher_steps=3).startswith("`teacher_steps` is 3: choose 4 or more")
     assert message(sampler="ddim").startswith("ddim is not for few-step models: choose")
     assert "set the guidance of the teacher with `scale`" in message(guidance=3.0)
+    assert message(vae="other").startswith("a student works in the same space as its teacher")
     assert message(prediction="eps").startswith("the student predicts eps, but its teacher")
     assert message(schedule="laplace").startswith("the student has another noise schedule")
     for fields in ({"blocks": 2}, {"groups": 1}, {"non_leaking": 0.1}, {"learn_variance": True}):

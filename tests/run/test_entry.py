@@ -298,6 +298,12 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_training_without_gradients_is_refused(tiny: Experiment, tmp_path: Path) -> None:
+    with torch.no_grad(), pytest.raises(mz.UserError, match="needs gradients, but they are turned"):
+        mz.train(tiny, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_recipe_that_there_is_none_of(tmp_path) -> None:
     with pytest.raises(mz.UserError, match="did you mean cifar10-ddpm"):
         mz.train("cifar10-dpm", out=tmp_path / "run")

@@ -40,6 +40,8 @@ def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[s
     Raises UserError if the model cannot be distilled, or the run has another teacher.
     """
     base = made_for(student(teacher), fields)
+    if fields.get("vae", base.codec.vae) != base.codec.vae:
+        raise UserError("a student works in the same space as its teacher: leave out `vae`")
     new = start(base, out, resume)
     if not resume or not (new.folder / "config.json").exists():
         return new
@@ -91,7 +93,10 @@ def student(teacher: str | PathLike[str]) -> Experiment:
                 scale=scale,
                 guided_within=guided.interval if scale != 1 else None,
             ),
-            sample=SampleConfig("consistency", spacing="angle", clipping=config.sample.clipping),
+            # `made_for` sets the steps.
+            sample=SampleConfig(
+                "consistency", steps=1, spacing="angle", clipping=config.sample.clipping
+            ),
             train=_shorter(config.train),
             **{name: -(-getattr(config, name) // SHARE) for name in EVERY},
         ),

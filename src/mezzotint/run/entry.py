@@ -7,11 +7,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 
 from mezzotint.config import Autoencoder, Configuration
 from mezzotint.data import Prepared
-from mezzotint.errors import unknown
+from mezzotint.errors import UserError, unknown
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.pipeline.loading import load, load_codec
@@ -201,6 +202,11 @@ def _distillation(
 def _training(
     experiment: Configuration, folder: Path, resume: bool, track: str | None, note: str
 ) -> Iterator[Progress]:
+    if not torch.is_grad_enabled():
+        raise UserError(
+            "a training needs gradients, but they are turned off: call it outside of "
+            "torch.no_grad() and torch.inference_mode()"
+        )
     if track is not None and track not in TRACKERS:
         raise unknown("track", track, TRACKERS)
     copy = Copy(folder, track) if track and first() else None
