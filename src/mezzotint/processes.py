@@ -159,7 +159,7 @@ def connected() -> Iterator[None]:
 
 @contextmanager
 def watched(count: int) -> Iterator[None]:
-    """Run a block in which the death of another of ``count`` processes raises `Died`.
+    """Run a block of one of ``count`` processes; raise `Died` if another of them has died.
 
     A missing network interface raises UserError, as in `connected`.
     """

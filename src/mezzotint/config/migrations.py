@@ -35,7 +35,7 @@ The function takes and returns the content of config.json without the field ``ve
 
 
 def readable() -> range:
-    """Return the versions that this version of mezzotint can read."""
+    """Return the versions of config.json that this mezzotint can read."""
     return range(min(MIGRATIONS, default=VERSION), VERSION + 1)
 
 

@@ -47,7 +47,8 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
     Args:
         images: (B, C, H, W), floating, in [-1, 1].
         u: (B, 16), uniform in [0, 1): the source of all randomness. Columns 0, 14 and 15 are
-            ignored. The caller can use one of them for `flip`, which adds no condition.
+            not used here. The caller can use one of them for the function `flip`, which, unlike the
+            x-flip of the table, adds no condition.
         probability: in [0, 1].
 
     Returns:

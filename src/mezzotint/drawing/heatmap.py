@@ -17,10 +17,10 @@ def draw(
 ) -> None:
     """Draw named heat maps in an image file, and frame the best of all their values.
 
-    Rows are in the order in which they first occur, columns in rising order. Light colours mean
-    better values: low values if ``least`` is set, else high values. ``x``, ``y`` and ``what`` are
-    the labels of the axes and of the colour scale. The scale is logarithmic if the values are
-    positive and the largest is more than ten times the smallest.
+    Rows are in the order in which ``panels`` first names them, columns in rising order. Light
+    colours mean better values: low values if ``least`` is set, else high values. ``x``, ``y`` and
+    ``what`` are the labels of the axes and of the colour scale. The scale is logarithmic if the
+    values are positive and the largest is more than ten times the smallest.
     """
     import matplotlib
     from matplotlib.colors import LogNorm, Normalize

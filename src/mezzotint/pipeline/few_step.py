@@ -66,8 +66,8 @@ def check(pipe: Pipeline, how: SampleConfig) -> None:
         raise guided(few)
     if few.calls and (how.steps, how.spacing) != (few.calls, "angle"):
         raise UserError(
-            f"this model was distilled for {counted(few.calls, 'network call')} and the spacing "
-            "angle: leave out `steps` and `spacing`"
+            f"this model was distilled for {counted(few.calls, 'network call')} with the spacing "
+            "'angle': leave out `steps` and `spacing`"
         )
 
 

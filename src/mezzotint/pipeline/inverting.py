@@ -92,9 +92,10 @@ def interpolate(
 ) -> Tensor:
     """Make a series of images from one image to another, by spherical interpolation of their noise.
 
-    Images are inverted first; noises are used directly. A float tensor in the shape of x counts as
-    noise if the model's images are not float and some value lies outside [-1, 1]. If two labels are
-    given, the estimates of the clean image for both labels are interpolated linearly.
+    Images are inverted first; noises are used directly. If the model's images are not float, a
+    float tensor in the shape of the network's input counts as noise if some value lies outside
+    [-1, 1]. If two labels are given, the estimates of the clean image for both labels are
+    interpolated linearly.
 
     Args:
         pipe: The model.

@@ -331,8 +331,8 @@ class Pipeline:
                 or n values), or the value of the only condition. Numbers are in their original
                 units; tags are a set of names, or a list of n sets; images are uint8 (C, H,
                 W) or (n, C, H, W). Missing conditions are null. If neither ``labels`` nor
-                ``condition`` is given, the conditions in ``examples`` are used in turn, or all
-                classes in turn if there are no ``examples``.
+                ``condition`` is given, the conditions in ``pipe.examples`` are used in turn, or
+                all classes in turn if it is empty.
             seed: The seed of all randomness, at least 0.
             first: The index of the first image; the images are ``first`` to ``first + n - 1``.
             batch: The number of images to make at once. It affects memory and time; the result
@@ -483,8 +483,8 @@ class Pipeline:
 
         Args:
             n: The number of images.
-            labels: One class for all images, or n classes. None takes the classes in ``examples``
-                in turn, or all classes in turn if there are no ``examples``.
+            labels: One class for all images, or n classes. None takes the classes in
+                ``pipe.examples`` in turn, or all classes in turn if it is empty.
             first: The index of the first image.
 
         Returns:

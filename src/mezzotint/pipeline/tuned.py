@@ -105,7 +105,7 @@ def apply(pipe: Pipeline, folder: Path) -> Pipeline:
 
 
 def in_use(pipe: Pipeline, folder: Path) -> str:
-    """Describe a run's recommendation if the pipeline uses it; else return ""."""
+    """Describe a run's recommended settings if they are the pipeline's defaults; else return ""."""
     with suppress(UserError):
         found = read(folder)
         if found and found.best.settings == pipe.defaults:

@@ -101,10 +101,10 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) -> TrainState:
     """Return the state before the first step.
 
-    ``compiles`` allows compiling the network. Whether the time of the compilation is repaid is
-    decided by the length of the whole training, not by the steps that are left, so that a resumed
-    training ends with the same result as an uninterrupted training. Compilation comes first,
-    because averages and moments copy the memory layout of the weights.
+    If ``compiles`` is set, the network is compiled if the whole training is long enough to repay
+    the time that this takes. The number of steps that are left does not count: a resumed training
+    must make the same choice as an uninterrupted training, to end with the same result. Compilation
+    comes first, because averages and moments copy the memory layout of the weights.
     """
     if compiles:
         net.compile_for(config.steps)

@@ -76,7 +76,10 @@ class TrainState:
 
     @property
     def average(self) -> nn.Module:
-        """The network with the averaged weights; if weights are divided, call `gather` first."""
+        """The network with the averaged weights.
+
+        If weights are divided among processes, call `gather` first.
+        """
         return self.ema.module if self.sampled is None else self.sampled
 
     def divide(self, optimize: Callable[[], torch.optim.Optimizer], device: torch.device) -> None:
@@ -92,7 +95,10 @@ class TrainState:
         self.optimizer = optimize()
 
     def gather(self) -> None:
-        """Bring `average` up to date, if weights are divided. All processes must call this."""
+        """Bring `average` up to date, if weights are divided among processes.
+
+        All processes must call this.
+        """
         if self.sampled is not None:
             now = self.ema.module.state_dict()
             for name, tensor in self.sampled.state_dict().items():

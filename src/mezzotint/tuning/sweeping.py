@@ -167,7 +167,7 @@ def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
         own += [found.best.settings] if (found := tuned.read(folder)) else []
     if given.digest != (pipe.in_precision("bf16") if half else pipe).digest:
         raise UserError(
-            f"`run` is a pipeline with other weights than the run {folder}: pass {folder} instead"
+            f"the weights of the pipeline `run` are not those of {folder}: pass {folder} instead"
         )
     if given.defaults not in own:
         raise UserError(

@@ -39,7 +39,8 @@ def step(
 
     ``x_s = alpha_s * x0 + c * eps_hat + n * z`` with ``eps_hat = (x - alpha_t * x0) / sigma_t`` and
     ``z ~ N(0, I)``, which is drawn only if n is not 0. If c and n are not given, c is sigma_s and n
-    is 0: this is DDIM's deterministic step, which is exact if x0_hat is constant along the way.
+    is 0: this is DDIM's deterministic step, which is exact if the estimate x0 is constant along the
+    way.
     """
     moved = s.alpha * x0 + (s.sigma if c is None else c) * eps(x, x0, t)
     return moved + n * randn(x) if randn and (isinstance(n, Tensor) or n) else moved
