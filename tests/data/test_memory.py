@@ -195,6 +195,15 @@ def test_sixteen_bits_that_may_be_eight(images):
     np.testing.assert_array_equal(mz.prepare(small, range=(0, 255), mode="rgb").images, images)
 
 
+def test_values_that_would_all_be_black_are_refused(images):
+    bits = (images > 100).astype(np.uint8)
+    assert refused(bits).startswith("`data` is uint8 with values from 0 to 1: give `range=(0, 1)`")
+    assert str(mz.prepare(bits, range=(0, 1)).values) == "uint8 from 0 to 1"
+    assert mz.prepare(bits, range=(0, 255)).values.eight_bit
+    said = "so all images would be black with `range=(0, 255)`: give `range=(0, 1)`"
+    assert said in refused(images / 255, range=(0, 255))
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("bounds", [(0, 1), (-1, 1)])
 def test_floats_in_a_stated_range_come_back(images, dtype, bounds):

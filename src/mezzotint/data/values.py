@@ -20,6 +20,7 @@ Bounds: TypeAlias = tuple[float, float]
 
 DTYPES = "uint8", "uint16", "float32"
 OF_16_BITS = (0.0, 65535.0)
+DARK = 100  # beside this value of white, a value of 1 is black
 
 
 @dataclass(frozen=True)
@@ -164,20 +165,21 @@ def stated(
     Args:
         what: The array's name.
         dtype: The array's type.
-        span: A function that returns the array's least and greatest value. It is called only if
-            necessary.
+        span: A function that returns the array's least and greatest value.
         bounds: The values of black and white, if the caller states them.
 
     Raises:
-        UserError: If the type is not numeric, the range is neither stated nor clear, or values lie
-            outside the stated range.
+        UserError: If the type is not numeric, the range is neither stated nor clear, values lie
+            outside the stated range, or float values up to 1 would all be black.
     """
     if dtype.kind not in "iuf":
         raise UserError(f"{what} is {dtype}: give uint8, uint16 or float")
-    if bounds is None and dtype == np.uint8:
-        return EIGHT_BIT, ()
     low, high = span()
     found = f"{what} is {dtype} with values from {low} to {high}"
+    if bounds is None and dtype == np.uint8:
+        if high == 1:
+            raise UserError(f"{found}: give `range=(0, 1)` or `range=(0, 255)`")
+        return EIGHT_BIT, ()
     if bounds is None and dtype.kind == "u" and dtype.itemsize == 2:
         if high < 256:
             raise UserError(f"{found}: give `range=(0, 255)` or `range=(0, 65535)`")
@@ -189,6 +191,11 @@ def stated(
     if low < black or high > white:
         raise UserError(
             f"{found}, outside `range=({black:g}, {white:g})`: clip them or give another range"
+        )
+    if dtype.kind == "f" and 0 <= low < high <= 1 and white >= DARK:
+        raise UserError(
+            f"{found}, so all images would be black with `range=({black:g}, {white:g})`: give "
+            "`range=(0, 1)`, or scale the values"
         )
     kind = _smallest(dtype, black, white)
     note = () if dtype == kind else (f"{dtype} values are kept as {kind}",)

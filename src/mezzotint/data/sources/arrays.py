@@ -220,7 +220,7 @@ def _values(images: _Array, bounds: Bounds | None) -> tuple[Values, tuple[str, .
 
     if bounds is None and images.dtype.kind in "iu" and images.dtype != np.uint8:
         low, high = once()
-        if low >= 0 and high <= 255:
+        if low >= 0 and high <= 255 and high != 1:
             return EIGHT_BIT, ()
     return stated(str(images), images.dtype, once, bounds)
 
