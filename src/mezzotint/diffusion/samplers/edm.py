@@ -29,17 +29,15 @@ def edm(
     """Sample by EDM's stochastic sampler (Karras et al. 2022, arXiv 2206.00364, algorithm 2).
 
     If ``sigma / alpha`` is between ``low`` and ``high``, noise is added before the step. This noise
-    raises ``sigma / alpha`` by the factor ``1 + gamma``, where ``gamma = min(churn / steps, sqrt(2)
-    - 1)`` for a grid of ``steps`` steps. No level is raised above ``grid[0]``. The defaults are the
-    authors' for CIFAR-10.
+    raises ``sigma / alpha`` by the factor ``1 + gamma``, where ``gamma = min(churn / N, sqrt(2) -
+    1)`` for N steps. No level is raised above ``grid[0]``. The defaults are those for CIFAR-10.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         churn: The amount of added noise, 0 or more; 0 is `heun`.
-        low: The least sigma / alpha at which noise is added.
-        high: The greatest sigma / alpha at which noise is added.
+        low, high: The least and the greatest sigma / alpha at which noise is added.
         inflate: The factor on the standard deviation of the added noise.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
@@ -63,8 +61,7 @@ def edm(
 def between(grid: list[Level], angle: float) -> Level:
     """Return the level at ``atan2(sigma, alpha) = angle``, with t interpolated in the grid.
 
-    A sampler does not know the schedule, so t is an estimate. With ten steps, it is accurate to
-    about 20 of 1000 timesteps.
+    As samplers do not know the schedule, t is an estimate: with ten steps, to about 20 of 1000.
     """
     angles = [math.atan2(level.sigma, level.alpha) for level in reversed(grid)]
     angle = min(angle, angles[-1])

@@ -62,9 +62,8 @@ class Sampler:
             The batch at the level ``grid[-1]``, in the shape of x.
 
         Raises:
-            UserError: If the noise does not fall along the grid, the method has no such option, or
-                the denoiser or the method returns numbers that are not finite or a tensor of
-                another shape.
+            UserError: If the noise does not fall along the grid, there is no such option, or the
+                denoiser or the method returns a tensor of another shape or not finite.
         """
         if not falls(grid):
             raise UserError(

@@ -39,8 +39,7 @@ def step(
 
     ``x_s = alpha_s * x0 + c * eps_hat + n * z`` with ``eps_hat = (x - alpha_t * x0) / sigma_t`` and
     ``z ~ N(0, I)``, which is drawn only if n is not 0. If c and n are not given, c is sigma_s and n
-    is 0: this is DDIM's deterministic step, which is exact if the estimate x0 is constant along the
-    way.
+    is 0: this is DDIM's deterministic step, which is exact if the estimate x0 stays constant.
     """
     moved = s.alpha * x0 + (s.sigma if c is None else c) * eps(x, x0, t)
     return moved + n * randn(x) if randn and (isinstance(n, Tensor) or n) else moved
@@ -49,9 +48,8 @@ def step(
 def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
     """Return the factors (c, n) of the old and of the new noise in DDIM's step from t to s.
 
-    ``n = eta * sigma_s * sqrt(tau)``, ``c = sqrt(sigma_s^2 - n^2)``, with tau from the function
-    `tau` (Song et al. 2020, arXiv 2010.02502, eqs. 12 and 16). Raises UserError for eta outside
-    [0, 1].
+    ``n = eta * sigma_s * sqrt(tau)``, ``c = sqrt(sigma_s^2 - n^2)``, with tau from `tau` (Song
+    et al. 2020, arXiv 2010.02502, eqs. 12 and 16). Raises UserError for eta outside [0, 1].
     """
     if not 0 <= eta <= 1:
         raise UserError(f"`eta` is {eta:g}: choose 0 (deterministic) to 1 (as in DDPM)")
@@ -62,10 +60,9 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 def moments(h: float, count: int) -> list[float]:
     """Return the means of theta^k, for k < count, with a density proportional to ``exp(h theta)``.
 
-    Theta is the place in a step, from 0 to 1, and h is the length of the step in ``lambda =
-    ln(alpha / sigma)``. DDIM's step is exact if x0_hat is replaced by its mean under this density
-    (docs/maths.md). For the mean m_k of theta^k, integration by parts gives ``m_k = 1 / (1 -
-    exp(-h)) - k / h * m_{k-1}``.
+    Theta, from 0 to 1, is the place in a step of length h in ``lambda = ln(alpha / sigma)``. DDIM's
+    step is exact if x0_hat is replaced by its mean under this density (docs/maths.md). The mean m_k
+    of theta^k is ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``, from integration by parts.
     """
     m = [1.0]
     for k in range(1, count):
@@ -87,9 +84,8 @@ def order_at(grid: Sequence[Level], i: int, order: int) -> int:
     """Return the number of estimates x0_hat that the step from ``grid[i]`` may use.
 
     The number includes the newest estimate. It is at most ``order``, and at most the number of
-    estimates at levels with a finite lambda, ``ln(alpha / sigma)``. If the grid ends at the clean
-    level, where lambda is infinite, it is also at most the number of remaining steps, so it falls
-    to 1 in the last step.
+    estimates at levels where lambda is finite. If the grid ends at the clean level, where lambda is
+    infinite, it is also at most the number of remaining steps, so it falls to 1 in the last step.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

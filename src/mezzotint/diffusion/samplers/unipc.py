@@ -30,9 +30,8 @@ def unipc(
     Each step is DDIM's, with x0_hat replaced by the mean of a polynomial in ``lambda = ln(alpha /
     sigma)``, which passes through the last ``order`` estimates. Once the estimate at the end of the
     step is known, the step is repeated with a polynomial that also passes through it, which raises
-    the order by one. If the polynomial is a line, its mean is replaced, as in the authors' code, by
-    its value at the fraction ``B / (2 (1 - exp(-h)))`` of the step, where h is the step's length in
-    lambda.
+    the order by one. The mean of a line is replaced, as in the authors' code, by the value at the
+    fraction ``B / (2 (1 - exp(-h)))`` of the step, where h is the length of the step in lambda.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
