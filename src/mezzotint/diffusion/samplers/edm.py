@@ -37,7 +37,8 @@ def edm(
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
         churn: The amount of added noise, 0 or more; 0 is `heun`.
-        low, high: The least and the greatest sigma / alpha at which noise is added.
+        low: The least sigma / alpha at which noise is added.
+        high: The greatest sigma / alpha at which noise is added.
         inflate: The factor on the standard deviation of the added noise.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
