@@ -72,7 +72,7 @@ class Sampler:
             )
         takes = inspect.signature(self.method).parameters
         given = {name: value for name, value in options.items() if name in takes or name != "randn"}
-        for name in (each for each in given if each != "randn"):
+        for name in given.keys() - {"randn"}:
             self.check(name)
         finite = Finite()
         with torch.set_grad_enabled(grad):
