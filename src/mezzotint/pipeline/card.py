@@ -139,7 +139,10 @@ def _row(figure: Figure) -> tuple[object, ...]:
 
 
 def _settings(how: SampleConfig) -> str:
-    """Return the settings that `summary.in_words` names, and all unusual settings, in words."""
+    """Return the settings that `summary.in_words` names, and all that are not usual, in words.
+
+    A setting is usual if it has the default value of SampleConfig.
+    """
     plain, said = SampleConfig(), ("sampler", "steps", "spacing", "guidance")
     values = {field.name: getattr(how, field.name) for field in fields(how)}
     more = [

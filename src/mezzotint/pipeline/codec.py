@@ -103,12 +103,12 @@ class Autoencoder(Protocol):
 class Latents:
     """The codec of a latent model: ``z = (z_raw - mean) / std``; ``vae`` encodes images to z_raw.
 
-    The autoencoder processes a batch in slices of about 2^18 pixels, or image by image if each has
-    more pixels. This affects only rounding. If ``tile`` is set, latents larger than a tile are
-    decoded in tiles that overlap by a quarter or more, and the images of the tiles are blended
-    linearly. This bounds the memory for a large image. The group norms and the attention then see
-    a tile instead of the whole image, so the result differs slightly from decoding the whole image
-    at once.
+    The autoencoder processes a batch in slices of at most 2^18 pixels, or image by image if an
+    image has more pixels. The slices affect only rounding. If ``tile`` is set, latents larger than
+    a tile are decoded in tiles that overlap by about a quarter or more, and the images of the tiles
+    are blended linearly. Tiles bound the memory for a large image. But the group norms and the
+    attention then see a tile instead of the whole image, so the result differs slightly from
+    decoding the whole image at once.
 
     Attributes:
         vae: The autoencoder.
@@ -239,7 +239,7 @@ class Latents:
             )
 
     def _decoded(self, raw: Tensor) -> Tensor:
-        """Decode one slice with the autoencoder, in tiles if the images are larger than a tile."""
+        """Decode one slice with the autoencoder, in tiles if its latents are larger than a tile."""
         h, w = raw.shape[2:]
         if not self.tile or max(h, w) <= self.tile:
             return self.vae.decode(raw)
@@ -264,15 +264,16 @@ Codec: TypeAlias = Pixels | Latents
 
 
 def starts(whole: int, tile: int) -> list[int]:
-    """Return the starts of tiles that cover the length ``whole`` and overlap by 1/4 or more."""
+    """Return the starts of tiles that cover ``whole`` and overlap by ``tile // 4`` or more."""
     return [*range(0, whole - tile, tile - tile // 4), whole - tile]
 
 
 def blending(places: list[int], tile: int, whole: int) -> Tensor:
     """Return the weight of each tile at each position along a side, (number of tiles, ``whole``).
 
-    The weights sum to 1 at each position. Where a tile overlaps the tile before it, its weight
-    rises linearly from 0 to 1, and the weights of earlier tiles fall in proportion.
+    The weights sum to 1 at each position. Where a tile overlaps the tile before it, the weight of
+    the later tile rises linearly from 0 to 1, and the weights of all earlier tiles fall in
+    proportion.
     """
     at = torch.arange(whole) + 0.5
     weights = torch.ones(len(places), whole)

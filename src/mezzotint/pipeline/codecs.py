@@ -102,7 +102,7 @@ def _short(value: Any) -> str:
 
 
 def described(codec: Codec) -> dict[str, Any] | None:
-    """Describe a codec, without its `tensors`, for a checkpoint; return None for `Pixels`."""
+    """Return the fields of `SavedCodec` for the autoencoder of a codec; None for `Pixels`."""
     if isinstance(codec, Pixels):
         return None
     vae: Any = codec.vae
@@ -150,7 +150,7 @@ def autoencoder(
     """Build an autoencoder of a ``kind`` in VAES, for images with ``channels`` channels.
 
     Raises Damaged if the fields or the weights do not fit the autoencoder; the message begins with
-    ``where``, the name of the file.
+    ``where``, the folder that they come from.
     """
     try:
         network, config = VAES[kind]

@@ -20,11 +20,12 @@ LABEL = "label"  # the name of the class among the conditions
 def of_images(
     pipe: Pipeline, n: int, labels: Labels, condition: Any, first: int
 ) -> dict[str, Tensor] | None:
-    """Return the conditions of n images from index ``first`` on; None for an unconditional model.
+    """Return the conditions of n images from index ``first`` on; None if there are none.
 
     Missing conditions are null. If no condition is given, the conditions of the training images in
-    ``pipe.examples`` are used in turn, or all classes in turn if there are no such images. Raises
-    UserError if a condition or a label does not exist, or does not suit the model.
+    ``pipe.examples`` are used in turn, or all classes in turn if there are no such images. The
+    result is None if the model has neither. Raises UserError if a condition or a label does not
+    exist, or does not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:
@@ -99,10 +100,10 @@ def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
 
 
 def _in_turn(pipe: Pipeline, n: int, first: int) -> dict[str, Tensor] | None:
-    """Return default conditions for n images; None for an unconditional model.
+    """Return default conditions for n images; None if there are none.
 
     They are the conditions of the training images in ``pipe.examples``, in turn. If there are no
-    such images, they are all classes in turn.
+    such images, they are all classes in turn, with all other conditions null.
     """
     rows = torch.arange(first, first + n)
     if pipe.examples:

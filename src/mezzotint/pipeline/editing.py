@@ -101,7 +101,7 @@ class Edit:
     ) -> Iterator[Tensor]:
         """Yield the result of ``work(part, denoise, randn)`` for each batch ``part`` in ``parts``.
 
-        ``calls`` is the number of all denoiser calls, which is passed to ``on_step``.
+        ``calls`` is the number of denoiser calls for all batches, which is passed to ``on_step``.
         """
         count = sampling.Count(on_step, calls)
         for part in self.parts:

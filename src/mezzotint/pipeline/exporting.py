@@ -38,14 +38,15 @@ def export(
     mz.load("cifar10").export("cifar10-diffusers")
     ```
 
-    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. From the same
-      noise, it makes the same images as the model in float32. If diffusers' own DDIMPipeline cannot
-      sample the model, for example because the model has classes, works on latents or is a DiT,
-      the folder contains the code of a pipeline, and diffusers needs ``trust_remote_code=True``.
-      `load` reads the folder back, with the same weights.
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. By DDIM from the
+      same noise, it makes the same images as the model in float32. If diffusers' own DDIMPipeline
+      cannot sample the model, for example because the model has classes, works on latents or is a
+      DiT, the folder contains the code of a pipeline, and diffusers needs
+      ``trust_remote_code=True``. `load` reads the folder back, with the same weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
-      model.json with the default settings and their levels; and sample.py, which samples with
-      only numpy, onnxruntime and pillow. The files are tested before they are kept.
+      model.json with the default guidance scale, and the levels that the default steps visit; and
+      sample.py, which samples by DDIM along these levels, and needs only numpy, onnxruntime and
+      pillow. The files are tested before they are kept.
     - "safetensors": the folder that `save` writes.
 
     Each folder has a model card, README.md, in the format of the Hugging Face Hub. It states what
@@ -169,7 +170,7 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
 
 
 def _codec(codec: Latents) -> diffusers_out.Codec:
-    """Return a codec's description for diffusers.
+    """Return the parts of a codec that an export to diffusers writes.
 
     Raises UserError for an autoencoder that diffusers cannot load.
     """

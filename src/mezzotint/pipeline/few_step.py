@@ -46,7 +46,8 @@ def made_for(objective: object) -> FewStep | None:
 def check(pipe: Pipeline, how: SampleConfig) -> None:
     """Raise UserError if only one of model and sampler is made for few steps.
 
-    A few-step model allows no guidance, and only its own steps and spacing if these are fixed.
+    Raises UserError also for a few-step model with guidance, and for a few-step model with a fixed
+    number of calls if the settings have other steps or another spacing.
     """
     few, sampler = pipe.few_step, SAMPLERS[how.sampler]
     if few is None:

@@ -50,7 +50,8 @@ def invert(
         corrections: The largest number of corrections per step, each with one call of the network;
             0 is Song's approximation.
         batch: The number of images inverted at once.
-        on_step: ``on_step(done, all)`` is called after each call of the network.
+        on_step: ``on_step(done, all)`` is called after each call of the network. If some steps need
+            fewer corrections, ``done`` ends below ``all``.
         **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim, which is
             the default here, with eta 0.
 

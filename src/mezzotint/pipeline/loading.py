@@ -93,7 +93,8 @@ def load(
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else
             float32.
         recommended: Whether the best settings of a sweep of the run become the default settings for
-            sampling. If False, or if the run was not swept, the defaults come from the recipe.
+            sampling. If False, or if the run was not swept, the defaults come from the run's
+            config.json.
         net: Your own network, if the model was trained with one: the module or its class. A class
             is called with the arguments that the run recorded. You can leave it out if you passed
             it earlier in this process.
@@ -134,7 +135,7 @@ def locate(path: str | Path) -> Path:
 def load_codec(
     path: str | Path, device: str | torch.device | None = None, precision: str = "auto"
 ) -> Latents:
-    """Load an autoencoder as a codec, which converts uint8 images to latents and back.
+    """Load an autoencoder as a codec, which converts images to latents and back.
 
     Args:
         path: A run of an autoencoder, its checkpoint, a latent diffusion model, or a diffusers
@@ -147,7 +148,8 @@ def load_codec(
 
     Returns:
         The codec. Its ``encode`` takes images (B, C, H, W), uint8 unless the autoencoder was
-            trained on another type. Its ``decode`` takes latents (B, c, H / f, W / f).
+            trained on another type. Its ``decode`` takes latents (B, c, H / f, W / f), where f is
+            the factor by which the autoencoder shrinks height and width.
 
     Raises:
         UserError: If there is no autoencoder at that path, it is damaged, or there is no such
@@ -265,7 +267,10 @@ def _ready(folder: Path, net: Network, device: torch.device) -> Network:
 
 
 def _pipeline(found: Path, home: Path, device: torch.device, own: Any) -> Pipeline:
-    """Read the pipeline in a saved model or a checkpoint; ``home`` is the folder of its run."""
+    """Read the pipeline in a saved model or a checkpoint.
+
+    ``home`` is the folder that was given to `load`: the checkpoint itself, or its run.
+    """
     if saved.is_saved(found):
         return _from_saved(found, device, own)
     return _from_checkpoint(found, home, device, own)

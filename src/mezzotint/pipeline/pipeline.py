@@ -203,7 +203,7 @@ class Pipeline:
         This is autoguidance (Karras et al. 2024, arXiv 2406.02507).
 
         Args:
-            weaker: A model with the same shape, classes, codec and schedule, which is smaller or
+            weaker: A model with the same shape, conditions, codec and schedule, which is smaller or
                 was trained for a shorter time.
 
         Returns:
@@ -416,7 +416,10 @@ class Pipeline:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the weights in their current precision, the levels and the codec."""
+        """A SHA-256 of the weights in their current precision, the levels and the codec.
+
+        It also covers the conditions besides the class, ``examples``, and the weaker model.
+        """
         digest = hashlib.sha256(self.net.digest.encode())
         digest.update(self.schedule.alpha.numpy().tobytes())
         digest.update(self.codec.digest.encode())
@@ -430,7 +433,7 @@ class Pipeline:
 
     @property
     def identity(self) -> str:
-        """The `digest` of the float32 weights if the pipeline has kept them, else its `digest`."""
+        """The `digest` in float32 if the float32 weights are kept, else the current `digest`."""
         try:
             return self.in_precision("float32").digest
         except UserError:

@@ -71,7 +71,10 @@ class Records:
 
 
 def recorded(pipe: Pipeline) -> Records:
-    """Return the records about the weights of a model in float32, without damaged records."""
+    """Return the records about the weights of a model; the model must be in float32.
+
+    Damaged records are left out.
+    """
     found = _checkpoint(pipe)
     if found and not pipe.home and (own := _card(found)):
         return Records(own=own)
@@ -89,10 +92,11 @@ def recorded(pipe: Pipeline) -> Records:
 
 
 def _checkpoint(pipe: Pipeline) -> Path | None:
-    """Return the checkpoint with a model's weights, from the model's folder or a shipped model.
+    """Return the checkpoint with a model's weights, in the folder ``pipe.home``.
 
-    The result is None if there is none: the run may have been continued since the model was loaded,
-    or the user replaced the network.
+    For a model without a folder, the shipped models are searched. The result is None if there is no
+    such checkpoint: the run may have been continued since the model was loaded, or the user
+    replaced the network.
     """
     homes = [pipe.home] if pipe.home else shipped.folders().values()
     places = [

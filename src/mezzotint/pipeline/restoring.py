@@ -240,7 +240,8 @@ def restore(
     Args:
         pipe: The model.
         y: The observations, (N, ...): floats on the scale on which images are in [-1, 1]; or
-            integers in the type of the model's images, as the operator makes them from such images.
+            integers in the type of the model's images. With a linear A, these are the output of A
+            for images of that type. Otherwise they are scaled to [-1, 1] as images are.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
@@ -309,7 +310,8 @@ def _posterior(
 ) -> Tensor:
     """Return samples x for a batch, given the batch's observation.
 
-    The posterior's estimates are clipped.
+    The denoiser ``plain`` does not clip its estimates. The estimates of the posterior, which are
+    corrected by the observation, are clipped.
     """
     pipe, how = edit.pipe, edit.how
     posterior = POSTERIORS[method](plain, observed, edit.grid)
@@ -328,10 +330,11 @@ def _check_mode() -> None:
 
 
 def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> None:
-    """Raise UserError if an observation, or a large part of it, cannot come from a linear operator.
+    """Raise UserError if an observation y cannot be the output of a linear operator, plus noise.
 
-    The posterior methods would give wrong images for it. ``like`` is any image, and ``noise`` the
-    standard deviation of the noise in y.
+    That is so if y is too large for images in [-1, 1], or if a large part of y lies outside the
+    operator's range. The posterior methods would give wrong images for such a y. ``like`` has the
+    shape of the images (1, C, H, W), and ``noise`` is the standard deviation of the noise in y.
     """
     size, noisy = y.norm(), 2 * noise * y.numel() ** 0.5
     if size > 2 * operator.norm(like) * like.numel() ** 0.5 + noisy:

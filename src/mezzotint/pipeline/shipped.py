@@ -47,8 +47,8 @@ def find(path: str | Path) -> Path | None:
 def verify(folder: Path) -> None:
     """Check the format of a checkpoint, and its files against their checksums.
 
-    Raises Damaged for a damaged file, and UserError for a newer format. The message says to
-    reinstall mezzotint if the checkpoint is part of it.
+    Raises Damaged for a damaged file, and UserError for another format. For a damaged model that is
+    shipped, the message says to reinstall mezzotint.
     """
     form = FORMAT
     with suppress(OSError, ValueError, AttributeError):  # checkpoint.verify reports these

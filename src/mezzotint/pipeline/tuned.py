@@ -1,10 +1,10 @@
 """The settings that a sweep recommends for a run, which become its defaults.
 
 When a run is loaded, ``RUN/recommended.json`` replaces the section ``sample`` of its config.json.
-It does not apply to a checkpoint that is loaded by its own path, because such a checkpoint has
-other weights. A file that does not fit the run is ignored with a warning. A file with settings that
-were measured on earlier weights of the run is used with a warning, because such settings are a
-better guess than settings never measured.
+The file does not apply to a checkpoint that is loaded by its own path, because the settings may
+have been measured on another checkpoint. A file that does not fit the run is ignored with a
+warning. A file with settings that were measured on earlier weights of the run is used with a
+warning, because such settings are a better guess than settings never measured.
 """
 
 from __future__ import annotations

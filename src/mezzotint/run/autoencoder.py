@@ -62,7 +62,10 @@ def _initial(init: str) -> VAE:
 
 
 def _suits(augment: tuple[str, ...], perceptual: float, channels: int) -> None:
-    """Raise UserError if an augmentation or the perceptual distance needs other channels."""
+    """Raise UserError if an augmentation or the perceptual distance needs images in RGB.
+
+    The perceptual distance also takes grey images.
+    """
     if channels != 3 and (needy := [name for name in augment if name in OF_COLOURS]):
         raise UserError(
             f"`augment={needy[0]}` needs RGB, but the images have {channels} channels: leave out "
@@ -144,7 +147,7 @@ class AutoencoderJob(Job):
         """Return facts about the training set, and the statistics of the latents.
 
         The statistics are the mean (C,) and the standard deviation (C,) of the latents of some
-        training images. A diffusion model may scale the latents by them.
+        training images. A diffusion model with ``scaling="own"`` scales the latents by them.
         """
         images = spread_out(self.data, SCALED_BY)
         mean, std = self.codec.moments(images.to(self.device))

@@ -40,10 +40,10 @@ def average(
 ) -> list[Average]:
     """Rebuild averages of a run's weights, of any length, at its last snapshot.
 
-    A training with ``snapshots`` saves two short averages at intervals. The result is the linear
-    combination of these averages whose weighting of the steps is nearest to the requested weighting
-    (Karras et al. 2024, arXiv 2312.02696, section 3.2). A warning is given if the relative error of
-    this fit is above 1 %.
+    A training with ``snapshots`` saves two short averages at intervals. A rebuilt average is a
+    linear combination of all saved averages: the combination whose weighting of the steps is
+    nearest to the requested weighting (Karras et al. 2024, arXiv 2312.02696, section 3.2). A
+    warning is given if the relative error of this fit is above 1 %.
 
     Args:
         run: A folder of a run that was trained with ``snapshots``.

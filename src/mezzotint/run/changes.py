@@ -37,8 +37,9 @@ def in_words(
     is the number now.
 
     If ``images`` changes, the training gets a new length, and from this step on the learning rate
-    is that of the new length. If earlier steps had another learning rate than in an uninterrupted
-    training of the new length, the results differ, and the description says so.
+    is that of the new length. If earlier steps had another learning rate or another size of images
+    than in an uninterrupted training of the new length, the results differ, and the description
+    says so.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]

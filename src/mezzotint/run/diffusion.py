@@ -62,7 +62,7 @@ class DiffusionJob(Job):
     Args:
         experiment: The configuration.
         device: The device of the training.
-        found: The checkpoint to resume from, with its codec; None starts a new training.
+        found: The checkpoint to resume from, whose codec is used, too; None starts a new training.
     """
 
     experiment: Experiment
@@ -241,7 +241,8 @@ def _known_codec(
 ) -> Latents | None:
     """Return the codec of the teacher, or of the checkpoint to resume from.
 
-    Return None if the teacher or the checkpoint's model works on pixels, or if there is neither.
+    Return None if the teacher works on pixels, or if there is neither. Raises UserError if the
+    model of the checkpoint works on pixels.
     """
     if teacher:
         return teacher.codec if isinstance(teacher.codec, Latents) else None
@@ -253,8 +254,9 @@ def _codec(
 ) -> tuple[Codec, PreparedLatents | None]:
     """Return the codec, and the latents of the data (None for a model of pixels).
 
-    The codec is ``known`` if it is given, else it is loaded. Raises UserError if the latents hardly
-    vary, or do not have about zero mean and unit variance.
+    The codec is ``known`` if it is given. Otherwise it is loaded, and scaled by the statistics of
+    these latents if ``scaling`` is "measured". Raises UserError if the latents hardly vary, or do
+    not have about zero mean and unit variance.
     """
     c = experiment.codec
     if not c.vae:
@@ -293,7 +295,8 @@ def _fitted(
 ) -> tuple[Condition, ...]:
     """Adapt the conditions to a network whose x has the shape (C, H, W).
 
-    Raises UserError if a condition is an image that does not fit, or that would not be augmented.
+    Raises UserError if a condition is an image that does not fit, or if non-leaking augmentation
+    (with the probability ``augmented``) would move the training images but not that image.
     """
     images = [each for each in conditions if each.spatial]
     if images and augmented:

@@ -127,7 +127,10 @@ def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Con
 
 
 def forget(folder: Path) -> None:
-    """Remove the files of a training that was stopped before its first checkpoint."""
+    """Remove the snapshots, ``checkpoints/best`` and the grids in a run's folder.
+
+    They come from a training that was stopped before it saved a ``step-N``.
+    """
     for left in (*checkpoint.listed(folder / "averages"), folder / "checkpoints" / BEST):
         shutil.rmtree(left, ignore_errors=True)
     for grid in (folder / "samples").glob("*.png"):
@@ -176,9 +179,9 @@ def processes(found: Path) -> int | None:
 
 
 def check_data(found: Path, facts: dict[str, Any], data: Prepared) -> None:
-    """Raise UserError if the data is not the training set of the checkpoint ``found``.
+    """Raise UserError if the data or the teacher is not that of the checkpoint ``found``.
 
-    ``facts`` describe the data; they are compared with the facts in the checkpoint.
+    ``facts`` describe both; they are compared with the facts in the checkpoint.
     """
     state = codecs.facts(found, "data", "classes")
     then, classes = state["data"], len(state["classes"])

@@ -68,8 +68,9 @@ def take_weights(
     """Copy the averaged weights of the model ``experiment.init`` to a network, where they fit.
 
     A weight fits if the model has a weight of the same name and shape. In the embeddings of classes
-    and other labels, a row is copied if the model has a label of the same name. All other weights
-    of the network are kept.
+    and other labels, a row is copied if the model has a label of the same name, and the last row,
+    which belongs to the null condition, is always copied. All other weights of the network are
+    kept.
 
     Returns:
         A description of the result, and the names of the weights that have new random values.

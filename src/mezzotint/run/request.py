@@ -39,9 +39,9 @@ class Start:
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     """Return the configuration of a recipe, or of a run to resume, and the run's folder.
 
-    A recipe that is already a configuration is used unchanged. If ``resume`` is set, the run in the
-    folder ``out`` is resumed with its own config.json; the recipe may then be left out or given by
-    its name.
+    A recipe that is already a configuration is used unchanged. If ``resume`` is set and the recipe
+    is left out or given by its name, the configuration is the config.json of the run in the folder
+    ``out``. If there is no such run, a recipe given by its name starts a new run.
 
     Raises:
         UserError: If there is no such recipe, the folder holds a run of another recipe, or the

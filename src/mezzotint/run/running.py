@@ -169,7 +169,10 @@ def _safe(folder: Path) -> str:
 
 
 def _understood(job: Job) -> str:
-    """Describe the prepared data; also the size of latents, and the size after padding, if any."""
+    """Describe the prepared data.
+
+    The size of the latents is added for a latent model, and the padded size if the network pads.
+    """
     (_, *sides), factor = job.facts["shape"], job.experiment.net.factor
     whole = [-(-side // factor) * factor for side in sides]
     said = [f"data: {understood(job.data)}"]

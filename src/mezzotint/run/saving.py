@@ -43,8 +43,8 @@ def save(
         more: Further tensors that a finished model needs, one file for each name.
 
     Raises:
-        UserError: If the loss, another logged number of the last steps, or a tensor is not finite.
-            Nothing is written then.
+        UserError: If a tensor, or a number that is still to be logged, such as the loss, is not
+            finite. Nothing is written then.
     """
     said = {"step": state.step, "pending": state.read(), **facts}
     tensors = {**tensors, **more}

@@ -142,9 +142,9 @@ class Copy:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Start a copy in one of TRACKERS; raise UserError if its package is missing.
+        """Start a copy in the tracker ``name``. Raises UserError if its package is missing.
 
-        If the package is installed but cannot be imported, nothing is copied, with a warning.
+        If the package is installed but cannot be imported, this warns, and nothing is copied.
         """
         self.folder, self.name = folder, name
         self.log, self.grids = folder / "log.jsonl", folder / "samples"

@@ -64,8 +64,8 @@ def draw(job: Job, folder: Path, images: int, stop: Stop) -> str:
 class Curve:
     """Measures the Frechet distance to the data during a training.
 
-    All processes make images with the averaged weights. The first process measures them, and keeps
-    the weights with the smallest distance as ``checkpoints/best``.
+    `Job.distance` makes images with the averaged weights, and measures them in the first process.
+    That process keeps the weights with the smallest distance so far as ``checkpoints/best``.
     """
 
     def __init__(self, job: Job, folder: Path) -> None:

@@ -113,7 +113,8 @@ def listed(folder: Path) -> list[Path]:
 def sums(checkpoint: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a checkpoint, as its manifest states it.
 
-    Raises Damaged if the manifest cannot be read, or lacks a file that loading a checkpoint reads.
+    Raises Damaged if the manifest cannot be read, has an entry that is not a file name, or does not
+    name a file that is read when the checkpoint is loaded.
     """
     try:
         found = parsed(content(checkpoint / MANIFEST))["sha256"]

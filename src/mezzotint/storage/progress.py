@@ -41,8 +41,8 @@ class Noted(Progress):
 def progress(column: ProgressColumn) -> Progress:
     """Return a transient progress bar on the error stream, with ``column`` as the last column.
 
-    If the error stream is not a terminal, nothing is written. Of several processes, only the first
-    shows the bar.
+    If the error stream is not a terminal, nothing is written. If there are several processes, only
+    the first shows the bar.
     """
     console = Console(stderr=True)
     return Noted(

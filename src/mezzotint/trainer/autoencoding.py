@@ -66,8 +66,8 @@ class Autoencoding(Task):
 
     The loss of D may have an R1 penalty ``r / 2 |grad D(x)|^2`` on real images x (Mescheder et al.
     2018, arXiv 1801.04406, eq. 9), where D(x) is the mean of an image's logits, and r is
-    ``discriminator_penalty``. It is computed in every 16th step only, and counts 16 times there
-    (Karras et al. 2020, arXiv 1912.04958, section 3.1).
+    ``discriminator_penalty``. The penalty is computed in every 16th step only, and counts 16 times
+    there (Karras et al. 2020, arXiv 1912.04958, section 3.1).
 
     Args:
         config: The weights a = kl, b = perceptual and c = adversarial, and other settings.

@@ -26,8 +26,8 @@ def decay(step: int, batch: int, halflife: float) -> float:
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
     """Return a copy of a network, to hold the average of the network's weights.
 
-    Call ``update_parameters(net)`` on the copy after each step. `decay` is the factor of the old
-    average.
+    Call ``update_parameters(net)`` on the copy after each step; see `tracked`. The factor of the
+    old average is `decay`.
     """
     return tracked(net, lambda step: decay(step, batch, halflife))
 
@@ -35,8 +35,8 @@ def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
 def tracked(net: nn.Module, decay: Callable[[int], float]) -> AveragedModel:
     """Return a copy of a network, to hold the average of the network's weights.
 
-    Call ``update_parameters(net)`` on the copy after each step. The n-th call averages with the
-    decay ``decay(n)``.
+    Call ``update_parameters(net)`` on the copy after each step. The first call copies the weights.
+    In the n-th call, the old average has the factor ``decay(n)``.
     """
 
     def update(mean: Tensors, now: Tensors, _: Tensor | int) -> None:

@@ -1,7 +1,7 @@
 """The training objective of a diffusion model.
 
 It is the mean squared error of the network's output, with a fixed or learned weight for each level.
-A network that predicts variances adds the variational bound. For a network that predicts
+If the network predicts variances, the variational bound is added. For a network that predicts
 ``p * x0 + q * eps``, let ``d = q * alpha - p * sigma``. Then an error o_err of the output
 corresponds to an error x0_err of x0_hat: ``|o_err|^2 = (d / sigma)^2 |x0_err|^2``. For eps in
 particular, ``|eps_err|^2 = SNR |x0_err|^2`` with ``SNR = alpha^2 / sigma^2``. So every weighting is
@@ -241,9 +241,9 @@ class Diffusion(Task):
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw timesteps (B,) from 1 to T, eps (B, C, H, W), and a mask of conditions to drop.
 
-        At the beginning of the training, eps may have half the height and width. The mask is bool
-        (B, n), with a column for each condition. Some images lose all their conditions at once, as
-        guidance needs; if there are several conditions, each is also dropped on its own.
+        For the first ``small`` images of the training, eps has half the height and width. The mask
+        is bool (B, n), with a column for each condition. Some images lose all their conditions at
+        once, as guidance needs; if there are several conditions, each is also dropped on its own.
         """
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         if self.levels is None:

@@ -39,7 +39,7 @@ class SweepCell:
 
     @property
     def name(self) -> str:
-        """A description of the settings, except the steps."""
+        """A description of the sampler, the interval of the guidance, and the guidance scale."""
         return f"{self.method}, guidance {self.settings.guidance:g}"
 
     @property

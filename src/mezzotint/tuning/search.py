@@ -124,7 +124,7 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
 def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
     """Return the estimated seconds for measuring cells, after timing a few calls of each network.
 
-    Samples that are already in the cache need not be made again.
+    The time to make samples that are already in the cache is not counted.
     """
     pipe = search.pipe
     network = metrics.network(search.network, pipe.device)
@@ -148,7 +148,7 @@ def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
 
 
 def _share_guided(pipe: Pipeline, settings: SampleConfig) -> float:
-    """Return the share of the sampling steps in which the denoiser calls its network twice."""
+    """Return the share of the sampling steps that are guided: those need two estimates, not one."""
     grid = pipe.grid(settings)
     scale = along(grid, *settings.guided())
     scales = [scale(level) if callable(scale) else scale for level in grid[:-1]]

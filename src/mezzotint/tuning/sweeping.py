@@ -59,8 +59,8 @@ def sweep(
         run: A run folder, or a pipeline that was loaded from it.
         sampler: Sampling methods; by default ddim, dpmpp_2m and dpmpp_2m_sde, or consistency for a
             few-step model.
-        nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20, or 1, 2 and 4 for a
-            few-step model that allows any number of calls.
+        nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20. The default for a
+            few-step model is its number of calls, or 1, 2 and 4 if it allows any number.
         steps: Numbers of steps, instead of budgets.
         guidance: Guidance scales; by default 1, 1.5 and 3, or only 1 for a model that is few-step
             or has no conditions.
@@ -76,7 +76,8 @@ def sweep(
         precision: The precision of the model: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
         minutes: The longest sweep that is allowed; None means no limit.
-        on_message: Called with a line of text for the plan and for each cell; ``print`` works.
+        on_message: Called with a line of text for the plan, for the names of the columns, and for
+            each cell; ``print`` works.
         on_progress: Called with (what, done, total) while samples are made and measured.
 
     Returns:

@@ -149,9 +149,10 @@ def _refuse_large(path: Path) -> None:
 
 
 def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
-    """Return an image (C, H, W) on which a visitor can paint a mask.
+    """Return the canvas on which a visitor paints the mask of an image (C, H, W).
 
-    The image is enlarged by a whole factor, to at most ``side`` pixels.
+    It shows the image, enlarged by the largest whole factor with which both sides have at most
+    ``side`` pixels. A larger image keeps its size.
     """
     height, width = image.shape[1:]
     zoom = max(1, side // max(height, width))

@@ -59,7 +59,7 @@ def table(columns: Sequence[tuple[str, Sequence[Shown]]], slider: bool) -> str:
 
     Args:
         columns: The caption and the images of each column.
-        slider: Whether a slider above the table shows one column after another.
+        slider: Whether the table has a slider that selects which column is shown.
     """
     head = "".join(f'<th scope="col">{_text(caption)}</th>' for caption, _ in columns)
     most = max((len(images) for _, images in columns), default=0)
@@ -78,7 +78,7 @@ def table(columns: Sequence[tuple[str, Sequence[Shown]]], slider: bool) -> str:
 
 
 def _slider(columns: int) -> str:
-    """Return a slider through the columns of the table after it."""
+    """Return a slider that selects which column of the table after it is shown; 0 shows all."""
     return (
         '<label class="mz-slide">Show '
         f'<input type="range" min="0" max="{columns}" value="0" oninput="{SLIDE}">'

@@ -64,9 +64,12 @@ def of_samples(pipe: Pipeline, request: Samples, columns: Sequence[Tensor], *, f
 
 
 def of_edit(pipe: Pipeline, request: Edit, columns: Sequence[Tensor], *, final: bool) -> str:
-    """Return the HTML of an edit: its input images and, if ``final`` is set, the edited images."""
+    """Return the HTML of an edit: the given images and, if ``final`` is set, the edited images.
+
+    The mask of an inpainting is shown, too. A finished interpolation shows only the edited images,
+    because they include its ends.
+    """
     given, walk = columns[0], request.kind == "interpolate"
-    # A finished interpolation includes its ends.
     shown = [] if walk and final else _column(pipe, given, ["given"] * len(given))
     if request.mask is not None:
         mask = mask_image(request.mask)

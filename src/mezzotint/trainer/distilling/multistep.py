@@ -11,11 +11,12 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 
 
 class Multistep(AlongTeacher):
-    """Train a student f that follows the teacher's flow from any level to the end of its part.
+    """Train a student f that follows the teacher's flow from any level to the end of a part.
 
     It is `AlongTeacher` with a path of ``calls`` parts, one for each call of the student. A part is
-    easier to learn than the whole path. From the same noise, student and teacher make the same
-    samples (Heek et al. 2024, arXiv 2403.06807). The student can only be used with ``calls`` calls.
+    easier to learn than the whole path. From the same noise, a student without errors makes the
+    samples of its teacher (Heek et al. 2024, arXiv 2403.06807). The student can only be used with
+    ``calls`` calls.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 32

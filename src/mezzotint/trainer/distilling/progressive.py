@@ -38,7 +38,11 @@ class Progressive(AlongNoise):
         self.before: nn.Module | None = None  # the student at the end of the stage before
 
     def begin(self, average: nn.Module) -> None:
-        """Store the averaged student, and make a copy of it, the teacher of the later stages."""
+        """Store the averaged student, and make a copy of it.
+
+        When a later stage begins, the averaged weights are copied again, and the copy is the
+        teacher of that stage.
+        """
         super().begin(average)
         self.before = copy.deepcopy(average).requires_grad_(False).eval()
 

@@ -6,12 +6,13 @@ denoiser ``f(x, t)``, which is trained towards a target that depends on the meth
     L = huber(|f(x_t, t) - target| / sigma_t)
 
 An error of x0_hat divided by sigma is an error of v, so the loss is weighted as for a v-prediction.
-This weight is large at low noise, where the target is nearly certain, and 1 at high noise, where
-sampling starts. ``huber(|e|)`` is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``, where |e| is
-the root mean square of the error e over its elements, and c is HUBER (Song and Dhariwal 2023, arXiv
-2310.14189, section 3.3). Its gradient is bounded, so a few images cannot outweigh all others. If
-|e| is about the same for all targets, as for images of many elements, the gradient leads to the
-mean of the targets. For a single element, it leads to their median.
+The factor 1 / sigma_t is large at low noise, where the target is nearly certain, and 1 at high
+noise, where sampling starts. ``huber(|e|)`` is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``,
+where |e| is the root mean square of the error e over its elements, and c is HUBER (Song and
+Dhariwal 2023, arXiv 2310.14189, section 3.3). The gradient of huber is bounded, so a few images
+cannot outweigh all others. If |e| is about the same for all targets, as for images of many
+elements, the gradient leads to the mean of the targets. For a single element, it leads to their
+median.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Distillation(Task):
         schedule: The levels, on the device of the training.
         prediction: The prediction type of the networks.
         shape: The shape (C, H, W) of the network's input for one image.
-        teacher: The teacher, in inference mode.
+        teacher: The teacher, as `teacher.guide` returns it.
         classes: The number of classes.
         clipping: The clipping of the teacher's guided estimates: a name in CLIPPINGS.
         images: The number of images in the whole training.
@@ -138,7 +139,8 @@ class AlongNoise(Distillation):
         """Return the angles (t, s, end), (B,) each, for uniform random numbers u (B,) in [0, 1).
 
         The student is trained at t towards the point of the flow at the angle ``end``. The target
-        is computed from s, with ``t > s >= end``. ``seen`` is the number of images seen so far.
+        is computed from a point at the angle s, with ``t > s >= end``. ``seen`` is the number of
+        images seen so far.
         """
 
     @abstractmethod

@@ -24,8 +24,8 @@ class Trajectory(Distillation):
     into ``calls`` equal parts, and x is stored at both ends of each part. The student learns to get
     from the noisy end of a part to its clean end (Luhman and Luhman 2021, arXiv 2101.02388, for one
     part). The student is trained at no levels in between, but the teacher must make the whole path.
-    The last 2,048 trajectories (fewer in a short training) are stored, and each part of them is
-    used about 4 times.
+    The last 2,048 trajectories (fewer in a short training) are stored, and each part of a
+    trajectory is used about 4 times.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 12
@@ -48,7 +48,10 @@ class Trajectory(Distillation):
         self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the indices of B stored trajectories, (B,), and of one part of each, (B,)."""
+        """Add new trajectories to the pool, and draw a batch from it.
+
+        Returns the indices of B stored trajectories, (B,), and of one part of each, (B,).
+        """
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls
         new = -(-batch // (USES * calls)) if seen else batch
