@@ -15,7 +15,7 @@ ACROSS = 3  # the largest number of panels side by side
 def draw(
     panels: Mapping[str, Values], path: Path, x: str, y: str, what: str, least: bool = True
 ) -> None:
-    """Draw named heat maps in an image file, and frame the best of all their values.
+    """Draw named heat maps in an image file, and frame the best value of all maps.
 
     Rows are in the order in which ``panels`` first names them, columns in rising order. Light
     colours mean better values: low values if ``least`` is set, else high values. ``x``, ``y`` and

@@ -60,7 +60,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its content; ``legend`` has the names of lines in charts and their colours."""
+    """A heading and its content; ``legend`` has pairs of a name in the charts and its colour."""
 
     title: str
     text: str = ""

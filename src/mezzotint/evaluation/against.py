@@ -79,9 +79,9 @@ class Against:
 def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
     """Prepare the images to measure, or the images of a reference.
 
-    Images that are prepared already are returned unchanged. Warns of JPEG files, because their
-    artefacts affect the features. Raises UserError if the data cannot be prepared, or if it is
-    prepared already and ``how`` has options.
+    Images that are prepared already are returned unchanged. For other images, warns of JPEG files,
+    because their artefacts affect the features. Raises UserError if the data cannot be prepared, or
+    if it is prepared already and ``how`` has options.
     """
     found = prepared(data, how)
     files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)

@@ -36,7 +36,7 @@ def of_codec(
 ) -> tuple[Found, Reconstructions]:
     """Measure an autoencoder by its reconstructions of the images ``originals``.
 
-    Returns a `Found`, with the figures and the path of the drawing, and the return value of
+    Returns a pair: a `Found` with the figures and the path of the drawing, and the result of
     `reconstruct`. ``name`` is the autoencoder's name in figures.jsonl.
     """
     images = originals.images
@@ -71,8 +71,8 @@ def originals(path: str | Path | None, data: Any, how: Preparation, count: int |
 
     The images come from ``data``, a `Prepared` or an argument of `prepare`. If ``data`` is None,
     they are the held-out images of the run or checkpoint at ``path``, or its training images if
-    none are held out. Raises UserError if the data cannot be prepared, if there is no data, and for
-    fewer than 10 images.
+    none are held out. Raises UserError if the data cannot be prepared, if ``data`` is None and
+    ``path`` is not a run or a checkpoint, and for fewer than 10 images.
     """
     if data is None and (how.split, how.range) != (None, None):
         raise UserError("`split` and `range` need `data`: give `data`, or leave out these two")

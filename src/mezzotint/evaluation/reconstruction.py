@@ -43,8 +43,9 @@ def reconstruct(
 ) -> Reconstructions:
     """Encode images, decode the posterior's mean, and compare the results with the originals.
 
-    Returns the figures of this comparison, and the mean and standard deviation of the latents,
-    which are computed from samples of the posterior. The figures, each with its 95 % interval, are:
+    Returns the figures of this comparison, and the mean and standard deviation of latents that are
+    drawn from the posterior. These two are computed from the posterior's moments, without drawing.
+    The figures, each with its 95 % interval, are:
 
     - the distances in DISTANCES that ``chosen`` names, computed with the feature network of each
       Measure in ``measures``, whose reference must be made from the originals;

@@ -85,7 +85,7 @@ def _save(images: Tensor, pipe: Pipeline, out: Path, start: int) -> None:
 def save_image(image: Tensor, values: Values, path: Path) -> None:
     """Save a sample (C, H, W) as PNG, atomically, unless the file exists.
 
-    If PNG cannot store the sample, it is saved as a .npy file, and the PNG file shows it.
+    If PNG cannot store the sample, a .npy file stores it, and the PNG file shows it in 8 bits.
     """
     if path.exists():
         return

@@ -31,8 +31,8 @@ class MezzotintPipeline(DiffusionPipeline):
         vae: The AutoencoderKL of a latent model.
         prediction: The prediction type of the network, "eps", "x0", "v", "flow" or "edm", if the
             pipeline converts the network's output to an estimate of x0; "" if the scheduler does.
-        dynamic: The estimate is clipped to this quantile of its absolute values; 0 leaves clipping
-            to the scheduler.
+        dynamic: The quantile for dynamic clipping of the estimate (arXiv 2205.11487); 0 leaves
+            clipping to the scheduler.
         patch: Before the network, patch x patch pixels are folded into channels.
         vae_patch: After the decoder, channels are unfolded into vae_patch x vae_patch pixels.
     """

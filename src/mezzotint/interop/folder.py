@@ -42,7 +42,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
     """Return the state dict of a network's folder, in float32.
 
     The weights may be in one file or in several with an index, as safetensors or pickled. No code
-    in a pickle is run. A variant (fp16) is read only if there are no plain weights.
+    in a pickle is run. A variant, such as fp16, is read only if there are no plain weights.
 
     Raises UserError if weights are missing or damaged, or if there are several variants but no
     plain weights.

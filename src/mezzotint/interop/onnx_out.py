@@ -60,7 +60,7 @@ class Model:
 
 
 class _Called(nn.Module):
-    """A module that calls a function and holds the function's modules, for export."""
+    """A module for export that calls a function; ``modules`` are used by the function."""
 
     def __init__(self, call: Callable[..., Tensor], *modules: nn.Module) -> None:
         super().__init__()

@@ -159,9 +159,9 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
     """Return the weights of a UNet2DModel under the keys of UNet or UNet2D.
 
     q, k and v are stacked into one projection. The projections of the time embedding in the
-    residual blocks are also stacked into one, in the order in which x passes the blocks. Older
-    names of the attention's weights are accepted. ``flipped`` says whether the time embedding has
-    its cosines first.
+    residual blocks are also stacked into one, in the order in which the network runs the blocks.
+    Older names of the attention's weights are accepted. ``flipped`` says whether the time embedding
+    has its cosines first.
     """
     ours, state = {}, modern(state)
     blocks = [k.removesuffix("weight") for k in state if k.endswith("time_emb_proj.weight")]
@@ -185,7 +185,7 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
 
 
 def passed(block: str) -> list[str]:
-    """Return a key that sorts blocks in the order in which x passes them.
+    """Return a key that sorts blocks in the order in which the network runs them.
 
     Alphabetical order is the right order for the names down, mid and up. Within a level, the
     resampling layer comes last.

@@ -107,8 +107,9 @@ def unet_state(weights: dict[str, Tensor], widths: Sequence[int]) -> dict[str, T
     """Return the weights of a UNet or UNet2D under the keys of UNet2DModel.
 
     The projection of the time embedding is split into one projection for each residual block;
-    ``widths`` has the number of rows of each. The projection of each attention is split into q, k
-    and v. The weights of the augmentation input are left out, because this input is 0 in sampling.
+    ``widths`` holds the number of outputs of each of these. The projection of each attention is
+    split into q, k and v. The weights of the augmentation input are left out, because this input is
+    0 in sampling.
     """
     theirs: dict[str, Tensor] = {}
     for key, value in weights.items():

@@ -24,9 +24,9 @@ def inapplicable(seen: Comparison) -> str:
 def accuracy(seen: Comparison) -> Iterator[Figure]:
     """Yield the share of images that the network assigns to the class they were made for.
 
-    The network assigns an image to the class of the data with the highest probability. Classes that
-    only the network has are ignored. Nothing is yielded if the images have no labels, or if the
-    network does not distinguish their classes.
+    The network assigns an image to the most probable of the data's classes. Classes that only the
+    network has are ignored. Nothing is yielded if the images have no labels, or if the network does
+    not distinguish their classes.
     """
     known = places(seen.network.classes, seen.classes)
     if seen.labels is None or known is None:

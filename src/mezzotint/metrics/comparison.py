@@ -50,7 +50,7 @@ class Comparison:
         return torch.from_numpy(self.made.probabilities)
 
     def named(self, metric: str) -> str:
-        """Return the name of this metric's figure, such as ``fd-cifar10``; see `figure_name`."""
+        """Return the name of a metric's figure, such as ``fd-cifar10``; see `figure_name`."""
         return figure_name(metric, self.network.name)
 
     def figure(

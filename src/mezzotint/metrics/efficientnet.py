@@ -102,7 +102,7 @@ class EfficientNet(nn.Module):
         return Seen(pool, outputs[4][:, :SPATIAL].flatten(1), self.last(pool))
 
     def taps(self) -> Iterator[nn.Module]:
-        """Yield the layers in five parts, each of which ends where the resolution changes."""
+        """Yield the layers before the head in five parts, one for each resolution."""
         for i, stages in enumerate(TAPS):
             parts = [self.stages[stage] for stage in stages]
             yield nn.Sequential(*([self.stem] if i == 0 else []), *parts)

@@ -118,8 +118,8 @@ def gather(
 ) -> None:
     """Compute features of images, and add them to ``seen``; several processes share this work.
 
-    The processes take the parts in turn. The first process keeps the features. The other processes
-    pass their features to the first process in files, which it then removes.
+    The processes take the parts in turn. The other processes write their features to files, which
+    the first process reads and removes. Only the first process keeps the features.
 
     Args:
         seen: The features so far.

@@ -108,7 +108,7 @@ class Inception(nn.Module):
     It is always in evaluation mode, in float32 and without gradients, because figures would
     silently change otherwise. ``variant`` says how images are resized to 299x299:
 
-    - tf1: as in TensorFlow 1, with which most figures were published, and in ADM's evaluator;
+    - tf1: as in TensorFlow 1, and so as in most published figures and in ADM's evaluator;
     - pytorch-fid: as in the package pytorch-fid; FIDs differ slightly from FIDs with tf1.
 
     On images of 299x299 the variants differ only in the scaling of pixels: (x - 128) / 128 for tf1,
@@ -187,8 +187,8 @@ def load(path: str | Path | None = None, variant: Variant = "tf1") -> Inception:
     """Load the network with the weights in the file ``path``, or with downloaded weights.
 
     If ``path`` is not given, the file at `weights_path` is read; if there is none, the weights are
-    downloaded into the cache. The SHA-256 of every file is checked. Raises UserError if a file is
-    missing or has another SHA-256, or if the download fails.
+    downloaded into the cache. In all cases, the SHA-256 of the file is checked. Raises UserError if
+    the file is missing or has another SHA-256, or if the download fails.
     """
     net = Inception(variant)
     file = Path(os.path.expanduser(path)) if path is not None else weights_path()

@@ -1,6 +1,7 @@
 """The blocks of the Inception network.
 
-The last digit in the name of a layer is the number of the layer in its branch.
+A number after the last underscore of a layer's name is the position of the layer in its branch;
+layers 2a and 2b, and layers 3a and 3b, are side by side.
 """
 
 from __future__ import annotations
@@ -139,9 +140,8 @@ class BlockD(nn.Module):
 class BlockE(nn.Module):
     """A block at 8x8 pixels, with four branches.
 
-    The first has a 1x1 convolution, the second a 3x3 convolution, the third two 3x3 convolutions,
-    and the fourth a pool. The last 3x3 convolution of a branch is replaced by a 1x3 and a 3x1
-    convolution side by side.
+    The first has a 1x1 convolution, and the fourth a pool. The second and the third end with a 1x3
+    and a 3x1 convolution side by side. Before these, the third has a 3x3 convolution.
     """
 
     def __init__(self, i: int, pool: Callable[[Tensor], Tensor]) -> None:

@@ -33,7 +33,7 @@ def nearest(queries: Tensor, among: Tensor, k: int = 1) -> tuple[Tensor, Tensor]
 def distances(queries: Tensor, among: Tensor) -> Iterator[Tensor]:
     """Yield the distances of queries (Q, D) to all rows of ``among`` (N, D), in blocks of queries.
 
-    A block is (at most BLOCK, N).
+    Each block has the shape (b, N), where b is at most BLOCK.
     """
     among = among.double()
     for block in torch.split(queries, BLOCK):

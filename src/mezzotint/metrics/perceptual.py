@@ -43,9 +43,9 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
     $MEZZOTINT_LPIPS names.
 
     Images are (B, 3, H, W), float in about [-1, 1], at least 16x16. The gradient goes to x, and to
-    y if y requires a gradient; the weights are frozen. Under autocast, convolutions compute in the
-    type of autocast, and everything else in float32. Distances with different names have different
-    scales.
+    y if y requires a gradient; the weights are frozen. Under autocast, the network computes in the
+    type of autocast, and the distance of its features in float32. Distances with different names
+    have different scales.
 
     Source: Zhang et al. 2018 (arXiv 1801.03924), eq. 1. Raises UserError for an unknown name, and
     if weights are not available. The distance raises UserError for images of other types or shapes.

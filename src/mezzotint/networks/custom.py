@@ -29,7 +29,7 @@ class Custom(Network):
     x and the output are (B, C, H, W), t is (B,) float. ``condition`` is a tensor if the model has
     one condition; for classes it is int64 (B,) from 0 to K, where K is the null class. If the model
     has several conditions, ``condition`` is a dict of tensors; if the model has none, it is None.
-    The weights keep their names in the module.
+    The state dict is that of the user's module, with the same names.
     """
 
     def __init__(

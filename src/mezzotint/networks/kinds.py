@@ -38,9 +38,9 @@ def build(
 
     Args:
         config: The dimensions of the network, or the `CustomConfig` of a user's own network.
-        channels: Channels of the images.
+        channels: C, the channels of x, an image or latents.
         classes: The number of classes K; 0 for an unconditional network.
-        outputs: Channels of the output; None means the channels of the images.
+        outputs: Channels of the output; None means C.
         augmentation: The number of inputs that describe the augmentation.
         conditions: The conditions besides the class.
 

@@ -20,7 +20,7 @@ class GroupNorm(nn.GroupNorm):
     f is SiLU or the identity. Mean and variance are computed over a group of channels in one image
     (Wu and He 2018, arXiv 1803.08494). On a CPU with channels-last tensors, torch's backward pass
     is several times slower than necessary, and so is its forward pass at the middle resolutions of
-    a U-Net. This implementation keeps only x for the backward pass.
+    a U-Net. x is the only large tensor that this implementation keeps for the backward pass.
     """
 
     def __init__(self, channels: int, groups: int, silu: bool = False) -> None:
@@ -104,8 +104,8 @@ class _Compiled(torch.autograd.Function):
     """Group norm in a form that torch.compile turns into fast code for a CPU.
 
     It first sums the pixels of each channel to (B, C), because compiled convolutions are
-    channels-last. A product with a matrix then computes the means of the groups. With a view that
-    has an axis for the groups, compiled code would work element by element.
+    channels-last. A product with a matrix then computes the means of the groups. A view with an
+    axis for the groups is avoided, because compiled code would process it element by element.
     """
 
     @staticmethod

@@ -59,7 +59,7 @@ def code(module: nn.Module) -> str:
 
 
 def name(maker: Any) -> str:
-    """Return the module and name of a class or function, or of the class of another object."""
+    """Return the Python module and the name of a class or function, or of an object's class."""
     named = maker if hasattr(maker, "__qualname__") else type(maker)
     return f"{named.__module__}:{named.__qualname__}"
 

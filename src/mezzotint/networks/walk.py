@@ -86,7 +86,7 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile on a CPU: for sampling always, for training if the network is narrow.
+        """Whether to compile on a CPU: for bf16 sampling, and for training a narrow network.
 
         Compilation would also make the training of a wide network faster, but would need more
         memory.

@@ -56,8 +56,9 @@ def report(
         runs: A run folder, or several.
         out: The page's path. The default is RUN/report.html for one run, and report.html in the
             current folder for several runs.
-        samples: The number of samples for each class, up to 32; at most ten classes are shown. The
-            page also shows about 75 other samples.
+        samples: The number of samples for each class, up to 32; at most ten classes are shown, and
+            a model without classes counts as eight. The page also shows about 75 other samples. For
+            an autoencoder, the page shows twice this number of reconstructions.
         seed: Sample i depends on (seed, i) alone.
         edits: Whether to also show edits of some held-out images: variations, filled-in parts,
             enlargements, an inversion and an interpolation.

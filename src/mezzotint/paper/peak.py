@@ -16,7 +16,7 @@ PROC = Path("/proc/self")
 def peak(act: Callable[[], Result]) -> tuple[Result, float | None]:
     """Call ``act``; return its result and the peak memory of this process in MiB.
 
-    If there is a GPU, this is the memory of the tensors on the GPU, else all resident memory.
+    If there is a GPU, only the memory of tensors on the GPU counts, else all resident memory.
     Memory that was in use before the call counts too. The peak is None if the system cannot measure
     it, as on macOS, or on a Linux kernel that cannot reset the peak.
     """

@@ -208,9 +208,9 @@ def _pixels(
     """Return the training of one of the three pixel models.
 
     These models differ only in schedule and objective. As in the paper, they predict eps, except at
-    the scale ``glyphs``. They are trained with AdamW, as are the published models with which the
-    paper compares its own models. They have classes, so that rows with and without guidance come
-    from the same weights.
+    the scale ``glyphs``. They are trained with AdamW, even if the recipe has Muon, because Ho et
+    al. 2020 used Adam. They have classes, so that rows with and without guidance come from the same
+    weights.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
@@ -252,7 +252,7 @@ def _latent(options: Options) -> dict[str, Configuration]:
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
     """Return the flags of the command that repeats this plan; they are the same in any folder.
 
-    Of a path to data or to an autoencoder, only the last component is kept.
+    Only the last component of a path to data or to an autoencoder is kept.
     """
     flags = {
         "scale": options.scale,
@@ -282,7 +282,7 @@ def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
 def digest(configuration: Configuration) -> str:
     """Return twelve hex digits that identify a configuration.
 
-    Of its paths, only the last components count, so data and autoencoders may be moved.
+    Only the last components of its paths count, so data and autoencoders may be moved.
     """
     facts = to_json(configuration)
     facts["data"]["data"] = named(facts["data"]["data"])

@@ -135,7 +135,7 @@ def reproduce(
     Raises:
         UserError: If an option is out of range, ``out`` holds other files or a reproduction with
             other options, there is no data, or torchrun has started several processes.
-        Interrupted: If SIGINT or SIGTERM stopped a training; its state is saved.
+        Interrupted: If SIGINT or SIGTERM stopped a training. It is saved if it had made a step.
     """
     options = Options(
         scale=scale,

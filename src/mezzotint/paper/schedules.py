@@ -21,8 +21,8 @@ HELD_OUT = 512  # held-out images for the errors
 def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
     """Measure each pixel model: its error at each level, and the noise of its gradient.
 
-    The errors are measured on held-out images. Results are appended to study.jsonl, and are not
-    measured again.
+    The errors are measured on held-out images, or on training images if none are held out. Results
+    are appended to study.jsonl, and are not measured again.
 
     Returns:
         The row of study.jsonl for each model, by the model's name; {} if there are fewer than two

@@ -45,8 +45,8 @@ def statements(results: Results) -> Section | None:
 def _speed(results: Results) -> Verdict:
     """Return the verdict on the speed of DDIM.
 
-    It rests on the row of DDIM with the fewest steps among those whose Frechet distance is not
-    above that of DDPM, or whose 95 % interval overlaps with that of DDPM.
+    The row that decides is the DDIM row with the fewest steps among those whose Frechet distance is
+    not above that of DDPM, or whose 95 % interval overlaps with that of DDPM.
     """
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:

@@ -48,7 +48,7 @@ def errors_by_level(
         pipe: The model, used without guidance or clipping.
         images: uint8 (N, C, H, W); each is used at every level. The error is a mean over the images
             and over their pixels or latents.
-        labels: N integers; None is the null class.
+        labels: N class indices; None is the null class.
         points: The number of levels, which are evenly spaced timesteps of the schedule. Levels of
             pure noise are left out.
         seed: The noise of image i at point j depends on (seed, i, j), and is the same for all

@@ -99,7 +99,7 @@ def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
 
 
 def _names(results: Results, rows: Sequence[Row]) -> list[str]:
-    """Return the names of all figures of some rows."""
+    """Return the names of the figures that were measured on all samples of some rows."""
     return list(dict.fromkeys(name for row in rows for name in results.figures(row)))
 
 

@@ -79,9 +79,9 @@ class ImageCondition(Condition):
     def fitted(self, x: tuple[int, int, int]) -> ImageCondition:
         """Return this condition with the ``fold`` for a network whose x has the shape (C, H, W).
 
-        ``fold`` is the factor by which the condition is larger than x; its pixels are folded into
-        channels. Raises UserError unless one of the two is 1, 2, 3 ... times as high and as wide as
-        the other.
+        ``fold`` is the factor by which the condition is larger than x, or 1 if it is smaller.
+        Raises UserError unless the condition is 1, 2, 3 ... times as high and as wide as x, or x is
+        2, 3 ... times as high and as wide as the condition.
         """
         (_, height, width), (_, h, w) = self.shape, x
         for large, small in (((height, width), (h, w)), ((h, w), (height, width))):
