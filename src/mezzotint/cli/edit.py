@@ -42,8 +42,8 @@ OFTEN = (
 class EditFlags:
     """Edit images: vary, inpaint, outpaint, enlarge, interpolate or invert them.
 
-    These are the options of every kind of edit. `mezzotint edit MODEL KIND --help` shows the
-    options of one kind, with the model's own defaults.
+    Every kind of edit has these options. `mezzotint edit MODEL KIND --help` shows all options of
+    one kind, with the model's own defaults.
     """
 
     how: SampleConfig
@@ -198,7 +198,7 @@ def _check_guidance(flags: EditFlags, words: list[str]) -> None:
 
 
 def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
-    """Write the noise of an inversion, and return how well the noise reproduces the images."""
+    """Write the noise of an inversion, and return its path and the PSNR of samples from it."""
     assert found.noise is not None
     assert found.given is not None
     place = folder / "noise.npy"

@@ -182,7 +182,11 @@ def _images(name: str, rest: list[str]) -> Answer:
 
 
 def _finish(found: Found, out: Path) -> Answer:
-    """Return the answer, after the first process has printed the paths of the written files."""
+    """Print the paths of the written files, and return the answer.
+
+    Only the first process has figures. The other processes print nothing, and return an empty
+    answer.
+    """
     if not found.against:
         return Answer({})
     done = f"appended the figures to {out / 'figures.jsonl'}"

@@ -45,9 +45,9 @@ def subject(
 ) -> tuple[str, list[str]]:
     """Split off the first argument, which names a model, a run or data; return it and the rest.
 
-    If the first argument is --help, print the help and exit. The help lists the flags of
-    ``default``. If ``default`` is None, the flags depend on the first argument, which is missing.
-    The help then says "Give ``what``.", and shows the command that lists the flags.
+    If --help is given without a first argument, print a help and exit. The help lists the flags of
+    ``default``. None means that the flags depend on the missing argument. The help then says "Give
+    ``what``.", and shows the command that lists the flags.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]
@@ -118,9 +118,9 @@ def _mistake(stop: SystemExit, said: str, program: str) -> UserError:
 def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     """Return the default settings, adapted to the sampler and the spacing that the flags choose.
 
-    If the flags replace the default sampler or spacing, its options are dropped, as in
-    `Pipeline.sample`. Only these two flags are read here. Options that contradict them are refused
-    when all flags are parsed.
+    If the flags replace the default sampler or spacing, the options of the default one are dropped,
+    as in `Pipeline.sample`. Only these two flags are read here. Options that contradict them are
+    refused when all flags are parsed.
     """
     words = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("sampler", "spacing"):

@@ -167,7 +167,7 @@ class Experiment(Settings):
         """Make the network.
 
         Args:
-            channels: The channels of its input, C.
+            channels: The number of channels of the network's input, C.
             classes: The number of classes, K; 0 for a network without classes.
             conditions: The conditions of the network besides the class.
 
@@ -184,7 +184,7 @@ class Experiment(Settings):
         return build(self.net, channels, classes, outputs, augmentation, conditions)
 
     def sampling(self, conditions: Sequence[Any]) -> SampleConfig:
-        """Return the sampling settings for a model; without conditions, guidance is turned off."""
+        """Return the sampling settings; if ``conditions`` is empty, guidance is turned off."""
         return self.sample if conditions else replace(self.sample, **UNGUIDED)
 
 

@@ -1,8 +1,8 @@
 """The paths in a configuration: data, autoencoder, teacher, and the model to start from.
 
 In memory all paths are absolute. In config.json, the path of a model beside or inside the run is
-relative to the run's folder, so that both can be moved together. All other paths are absolute, so
-that the run can be evaluated from any folder.
+relative to the run's folder, so that model and run can be moved together. All other paths are
+absolute, so that the run can be evaluated from any folder.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def located(config: T, home: Path) -> T:
 
     Older versions stored paths as the user gave them, mostly relative to the working folder. So a
     relative path that does not exist is also searched for in the run's folder and in each folder
-    above it. If an absolute path does not exist, its last part is searched for there. A wrong match
-    does no harm, because training and measuring check the fingerprint of the data. Names of data
-    sets and models do not change. A path that is not found does not change either, unless it begins
-    with ``..``: then it is relative to the run, and becomes absolute.
+    above it. If an absolute path does not exist, its last part is searched for in the same folders.
+    A wrong match does no harm, because training and measuring check the fingerprint of the data.
+    Names of data sets and models do not change. A path that is not found does not change either,
+    unless it begins with ``..``: then it is relative to the run, and becomes absolute.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 
@@ -45,9 +45,10 @@ def named(source: str) -> str:
 
 
 def _mapped(config: T, data: Callable[[str], str], model: Callable[[str], str] | None = None) -> T:
-    """Apply functions to the paths in a configuration: ``data`` to the path of the data.
+    """Return the configuration after applying functions to its paths.
 
-    ``model`` is applied to the paths of models; if it is None, ``data`` is applied to them too.
+    ``data`` is applied to the path of the data, and ``model`` to the paths of models. If ``model``
+    is None, ``data`` is applied to all paths.
     """
     model, c = model or data, config.data.data
     section: Any = replace(config.data, data=c if _is_name(c) else data(c))

@@ -158,7 +158,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Return the defaults with some fields changed; None keeps a field unchanged.
 
     ``nfe`` may replace ``steps``. Options of the sampler that are not fields may be given by name.
-    If the sampler or the spacing changes, its old options are dropped; see `freed`.
+    If the sampler or the spacing changes, the options of the old one are dropped; see `freed`.
 
     Raises:
         UserError: If there is no such field or option, a value is not allowed, or both ``nfe`` and

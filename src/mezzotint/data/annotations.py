@@ -35,8 +35,9 @@ def dataset_json(
 
     Returns:
         A label for each image, and the names of the classes. If ``labels`` is null, every label is
-        `UNLABELLED` and the names are (). The result is None if there is no such file, or if
-        ``labels`` is null and the name of a folder of images is not a number of 5 or more digits.
+        `UNLABELLED` and the names are (). The result is None if there is no such file, or it has no
+        field ``labels``. It is also None if ``labels`` is null and a folder of images has a name
+        other than a number of 5 or more digits.
 
     Raises:
         Unlabelled: If the file is not valid JSON, or does not give every image one label, an

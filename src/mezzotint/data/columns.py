@@ -43,8 +43,8 @@ class Column:
     Attributes:
         name: The condition's name.
         digest: A text that changes whenever the values may have changed.
-        make: A function of the sizes of the images. It returns the condition, and an array with
-            one row for each image (see `Prepared.condition`).
+        make: A function of a `Prepare`. It returns the `Condition`, and an array with one row for
+            each image (see `Prepared.condition`).
     """
 
     name: str

@@ -29,8 +29,8 @@ def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], t
         order and in Unicode's NFC.
 
     Raises:
-        UserError: If there are too many different labels for classes (see `are_classes`), or a text
-            is not valid Unicode.
+        UserError: If there are too many different labels to be classes (see `are_classes`), or a
+            text is not valid Unicode.
     """
     if labels.dtype.kind == "U" and _highest(labels) > sys.maxunicode:
         raise UserError(

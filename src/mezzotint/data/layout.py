@@ -6,10 +6,10 @@ The same rules hold for folders, zips and tars.
    left out, and reported by a count and the first three names. Files that operating systems leave
    behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
 2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, no empty folder, and
-   no images of its own. This single folder is entered if it holds only folders, or has its parent's
-   name, or is called ``images``, ``jpg`` ... The entered folder may be a wrapper too. Folders that
-   hold only other files do not count, nor do ``masks``, ``annotations`` ... beside ``images``. The
-   single top folder of an archive is always entered, unless it is a split.
+   no images of its own. This single folder is entered if it holds no images directly, or has its
+   parent's name, or is called ``images``, ``jpg`` ... The entered folder may be a wrapper too.
+   Folders that hold only other files do not count, nor do ``masks``, ``annotations`` ... beside
+   ``images``. The single top folder of an archive is always entered, unless it is a split.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
@@ -17,9 +17,9 @@ The same rules hold for folders, zips and tars.
    ``trainB``, ``testA``, ``testB`` the letters are classes. Any other folder of images beside
    ``train`` is refused, because ``train`` may then be a class too. But it is left out if there is a
    second split, and either ``train`` holds class folders or the folder itself holds annotations.
-   Without ``train``, a ``test`` or ``val`` beside class folders is a class if it holds images
-   directly, as class folders do. Nothing is held out then. If it holds class folders instead, or
-   lies beside images, the data is refused.
+   Without ``train``, a ``test`` or ``val`` beside class folders is a class if all these folders
+   hold images directly; no images are held out then. Otherwise, or if images lie beside ``test`` or
+   ``val``, the data is refused.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. The numbered parts of one set
    (``images_001``, ``images_002``) are not classes. Images without class folders have no classes,

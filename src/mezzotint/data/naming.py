@@ -74,7 +74,7 @@ def is_litter(name: str) -> bool:
 
 
 def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
-    """Find the splits among folders in the same place, by their names.
+    """Find the splits among the subfolders of a folder, by their names.
 
     The name of such a folder is one of the words in `WORDS`. ``set``, ``data``, ``images`` or a
     year may follow the word, and then the number of a part (``X1`` in ``train.X1``). A prefix

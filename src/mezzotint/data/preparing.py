@@ -193,7 +193,7 @@ def _found(
     wanted: Wanted,
     asked: Asked,
 ) -> tuple[Prepared, tuple[str, ...]]:
-    """Prepare a name or a path. Return the data set, and warnings if it had to be prepared."""
+    """Return the data set of a name or a path, and warnings if it was prepared just now."""
     place, kind = recognise(data)
     source = with_columns(opened(place, kind, split, conditional), asked)
     found, new = _entry(source, size, skip_bad, wanted)

@@ -68,7 +68,7 @@ class Values:
     def encode(self, images: Tensor) -> Tensor:
         """Return ``2 (images - low) / (high - low) - 1``, float32, (B, C, H, W).
 
-        Raises UserError for images of another type.
+        Raises UserError for images whose type is not `tensor_dtype`.
         """
         if images.dtype != self.tensor_dtype:
             wanted = "uint8, 0 to 255" if self.eight_bit else str(self)
@@ -170,7 +170,8 @@ def stated(
 
     Raises:
         UserError: If the type is not numeric, the range is neither stated nor clear, values lie
-            outside the stated range, or float values up to 1 would all be black.
+            outside the stated range, or floats from 0 to 1 would all be black because the stated
+            white is at least `DARK`.
     """
     if dtype.kind not in "iuf":
         raise UserError(f"{what} is {dtype}: give uint8, uint16 or float")

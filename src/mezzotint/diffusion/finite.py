@@ -42,7 +42,7 @@ class Finite:
         return made
 
     def check(self) -> None:
-        """Raise UserError if a tensor was not finite; the message names the level of the first."""
+        """Raise UserError if a tensor was not finite; the message names its level."""
         levels, answers = [level for level, _ in self.answers], [each for _, each in self.answers]
         self.answers = []
         finite = torch.stack(answers).tolist() if answers else []

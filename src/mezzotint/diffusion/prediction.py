@@ -221,14 +221,14 @@ def _takes_three(net: Net) -> None:
 def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
     """Split a network with 2C output channels into its prediction and its learned variance.
 
-    Returns two functions. The first is a network with the first C channels, the prediction. The
-    second, ``fraction(x, level) -> v``, returns the v that the most recent call of the network
-    predicted, in the shape of x. For a step from level t to level s, DDPM's learned variance is
-    ``sigma_s^2 tau`` for v = 0 and ``sigma_t^2 tau`` for v = 1, with geometric interpolation
-    between them. Here ``tau = 1 - (alpha_t sigma_s / (alpha_s sigma_t))^2`` (Nichol and Dhariwal
-    2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; as in that paper, they are
-    not clamped to [-1, 1]. Guidance doubles the batch, with the conditional half first; v then
-    comes from the conditional half.
+    Returns two functions. The first is a network that returns only the first C channels, the
+    prediction. The second, ``fraction(x, level) -> v``, returns the v that the most recent call of
+    the network predicted, in the shape of x. For a step from level t to level s, DDPM's learned
+    variance is ``sigma_s^2 tau`` for v = 0 and ``sigma_t^2 tau`` for v = 1, with geometric
+    interpolation between them. Here ``tau = 1 - (alpha_t sigma_s / (alpha_s sigma_t))^2`` (Nichol
+    and Dhariwal 2021, arXiv 2102.09672, eq. 15). The last C channels are ``2 v - 1``; as in that
+    paper, they are not clamped to [-1, 1]. Guidance doubles the batch, with the conditional half
+    first; v then comes from the conditional half.
     """
     raw = torch.empty(0)
 

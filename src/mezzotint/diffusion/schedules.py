@@ -143,7 +143,7 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
 
 
 def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
-    """Make a schedule whose ``sigma_i / alpha_i`` grow geometrically, and their logarithms evenly.
+    """Make a schedule in which ``sigma_i / alpha_i`` grows geometrically.
 
     ``sigma_i / alpha_i = lo * (hi / lo)^((i - 1) / (T - 1))``, i = 1..T (Song and Ermon 2019, arXiv
     1907.05600).

@@ -42,8 +42,9 @@ def diagnose(
     """Examine a run for faults, and name the likely cause and the fix of each.
 
     The doctor reads the run's log, configuration and checkpoints, denoises training images with the
-    newest weights, and makes samples. With an autoencoder, it reconstructs training images instead.
-    Checks that need the training set, labels or an autoencoder are left out if the run has none.
+    newest weights, and makes samples. In the run of an autoencoder, it reconstructs training images
+    instead of denoising and sampling. Checks that need the training set, labels or an autoencoder
+    are left out if the run has none.
 
     Args:
         run: A run folder, of a diffusion model or of an autoencoder.
@@ -149,7 +150,7 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
 
 
 def _missing(problem: str, resorted: bool = False) -> Finding:
-    """Return the finding "training set missing"; other checks need the training set.
+    """Return a finding on whether the training set, which other checks need, is unchanged.
 
     ``problem`` says why the training set cannot be read, or is "". ``resorted`` says whether the
     class folders were sorted as text in the training, and are sorted by number now.

@@ -48,12 +48,12 @@ def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding
 
 
 def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
-    """Return a finding on the channels of the diffusion model's input: their means and deviations.
+    """Return a finding on the mean and standard deviation of a diffusion model's input channels.
 
     The schedule assumes data of about unit variance. If latents have a standard deviation of 5, as
     is common without scaling, the image is hardly noisy at sigma = 1 (Rombach et al. 2022, arXiv
-    2112.10752, appendix G). The bounds are the same as in `run.diffusion`: deviations of 1/3 to 3,
-    and means of -1.5 to 1.5.
+    2112.10752, appendix G). The bounds are the same as in `run.diffusion`: standard deviations of
+    1/3 to 3, and means of -1.5 to 1.5.
     """
     centre, spread = channel_moments(mean, std)
     means, spread = (centre - codec.mean) / codec.std, spread / codec.std

@@ -180,10 +180,10 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
 
     ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. A network
     that has learned nothing has an error of 1. So ``(averaged - raw) / (1 - raw)``, computed from
-    the mean errors, is the loss from averaging relative to what the raw weights have learned. The
-    severity is "wrong" if this ratio is above a half, and "doubtful" if it is above a tenth,
-    provided that the averaged error is higher by more than `SURE` standard errors. It is also
-    "doubtful" if ``apart`` is above 0.5.
+    the mean errors, is the share of what the raw weights have learned that averaging has lost. If
+    the averaged error is higher by more than `SURE` standard errors, the severity is "wrong" for a
+    share above a half, and "doubtful" for a share above a tenth. It is also "doubtful" if ``apart``
+    is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())

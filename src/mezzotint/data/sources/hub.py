@@ -15,8 +15,8 @@ def hub(data: str, split: str) -> Source:
     """Return the images of one split of `hub:OWNER/NAME`; only that split is downloaded.
 
     Raises:
-        NoSplit: If the data set has no parquet files of the split, or the hub cannot be reached and
-            none were downloaded before.
+        NoSplit: If the data set has no parquet files of the split, or if these were not downloaded
+            before and the hub cannot be reached.
         UserError: If the data set cannot be fetched, has parquet files in several folders, or if
             `parquet` refuses it.
     """

@@ -1,9 +1,9 @@
 """Parquet files in the layout of the Hugging Face Hub.
 
 The column `image` (or `img`) holds structs with the `bytes` of an image file. The column `label`
-(or `labels`, `fine_label`) is optional. It holds integers, names of classes, or booleans; the
-schema's metadata may name the classes of integers. If every label is -1 or missing, as in test sets
-with secret labels, the column is ignored.
+(or `labels`, `fine_label`) is optional. It holds integers, names of classes, or booleans. For
+integer labels, the schema's metadata may hold the names of the classes. If every label is -1 or
+missing, as in test sets with secret labels, the column is ignored.
 """
 
 import hashlib

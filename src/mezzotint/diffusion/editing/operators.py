@@ -52,7 +52,7 @@ class Operator:
     def norm(self, like: Tensor) -> Tensor:
         """Return the largest singular value of a linear A, roughly, by power iteration.
 
-        ``like`` is an image of the right shape.
+        ``like`` has the shape of the images x0.
         """
         x = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
         for _ in range(10):

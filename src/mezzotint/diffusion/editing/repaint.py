@@ -27,11 +27,12 @@ def repaint(
     repeats: int = REPEATS,
     randn: Noise = torch.randn_like,
 ) -> Tensor:
-    """Sample as DDPM does, but replace the known part at each level by y plus noise of that level.
+    """Sample as DDPM does, but replace the known part at each level by y, noised to that level.
 
     The known part does not depend on the filled-in part. To make the two parts agree, the levels
-    are repeated in groups of ``jump`` levels: the image is made noisy again and denoised again,
-    ``repeats`` times in all (Lugmayr et al. 2022, arXiv 2201.09865, algorithm 1).
+    are repeated in groups of ``jump`` levels: the image is made noisy again and denoised again, so
+    that each group but the last is denoised ``repeats`` times (Lugmayr et al. 2022, arXiv
+    2201.09865, algorithm 1).
 
     Args:
         denoise: ``denoise(x, level) -> x0_hat``.
@@ -40,7 +41,7 @@ def repaint(
         y: Images, (B, C, H, W); only their known part is used.
         known: 1 where y is known, 0 where it is to be filled in; it broadcasts against y.
         jump: The number of levels that are repeated together.
-        repeats: The number of times that each level is denoised; 1 does not repeat it.
+        repeats: The number of times that each group is denoised; the last group is denoised once.
         randn: The source of noise.
 
     Returns:
@@ -67,8 +68,8 @@ def repaint(
 def walk(steps: int, jump: int, repeats: int) -> Iterator[tuple[int, int]]:
     """Yield the steps of `repaint` as pairs (from, to) of indices in a grid of ``steps`` steps.
 
-    The steps lead to the clean level. After every ``jump`` levels, they go back ``jump`` levels and
-    repeat them, ``repeats - 1`` times.
+    The steps lead to the clean level. After each group of ``jump`` levels but the last, they go
+    back to the beginning of the group and repeat it, ``repeats - 1`` times.
     """
     left = dict.fromkeys(range(jump, steps, jump), repeats - 1)
     here = 0

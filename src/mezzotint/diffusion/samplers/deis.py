@@ -13,11 +13,12 @@ from mezzotint.errors import UserError
 
 
 def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Tensor:
-    """Sample by the tAB variant of DEIS (Zhang and Chen 2022, arXiv 2204.13902).
+    """Sample by DEIS (Zhang and Chen 2022, arXiv 2204.13902): tAB, with lambda as the time.
 
     The step from t to s is ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t /
-    alpha_t) * e``. It is DDIM's step with e in place of eps_hat: the mean, over the step, of the
-    polynomial in ``lambda = ln(alpha / sigma)`` through the last ``order`` values of eps_hat.
+    alpha_t) * e``. This is DDIM's step with e in place of eps_hat. With ``lambda = ln(alpha /
+    sigma)``, e is the mean, over sigma / alpha from t to s, of the polynomial in lambda through the
+    last ``order`` values of eps_hat.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

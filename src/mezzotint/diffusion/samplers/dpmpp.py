@@ -23,10 +23,11 @@ def dpmpp(
 ) -> Tensor:
     """Sample by DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095, algorithms 1 and 2).
 
-    The step is DDIM(eta)'s, with another value instead of x0_hat: the mean, over the step, of the
-    polynomial in ``lambda = ln(alpha / sigma)`` through the last ``order`` estimates. Order 1 is
-    DDIM. Order 2 uses the value of the polynomial in the middle of the step, as published. Order 3
-    uses the mean itself (docs/maths.md compares it with other methods of order 3).
+    The step is DDIM(eta)'s, with x0_hat replaced by a weighted mean, over the step, of the
+    polynomial in ``lambda = ln(alpha / sigma)`` through the last ``order`` estimates (see
+    `moments`). Order 1 is DDIM. Order 2 uses the value of the polynomial in the middle of the step,
+    as published. Order 3 uses the mean itself (docs/maths.md compares it with other methods of
+    order 3).
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

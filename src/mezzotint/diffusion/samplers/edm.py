@@ -62,7 +62,8 @@ def edm(
 def between(grid: list[Level], angle: float) -> Level:
     """Return the level at ``atan2(sigma, alpha) = angle``, with t interpolated in the grid.
 
-    As samplers do not know the schedule, t is an estimate: with ten steps, to about 20 of 1000.
+    Samplers do not know the schedule, so t is an estimate. In most grids of ten steps, its error is
+    at most about 20 of 1000 timesteps.
     """
     angles = [math.atan2(level.sigma, level.alpha) for level in reversed(grid)]
     angle = min(angle, angles[-1])

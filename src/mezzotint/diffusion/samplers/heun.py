@@ -16,9 +16,10 @@ PURE = 0.005  # below this alpha (the end of a cosine schedule), x is almost pur
 def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
     """Sample by Heun's method (Karras et al. 2022, arXiv 2206.00364, algorithm 1).
 
-    The flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``. Each step uses the mean of eps_hat at
-    both its ends. The step to the clean level is a DDIM step, because eps_hat does not exist there.
-    A step from a level with alpha below PURE is also a DDIM step. Returns x at ``grid[-1]``.
+    The flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``. Each step uses the mean of the
+    eps_hat at its two ends. The step to the clean level is a DDIM step, because eps_hat is not
+    defined there. A step from a level with alpha below PURE is also a DDIM step. Returns x at
+    ``grid[-1]``.
     """
     for t, s in pairwise(grid):
         x = heun_step(denoise, x, t, s)

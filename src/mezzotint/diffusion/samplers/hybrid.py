@@ -23,8 +23,9 @@ def hybrid(
 ) -> Tensor:
     """Sample by DDIM(eta) first, then by DPM-Solver++(2M).
 
-    New noise corrects errors of earlier steps, but near the clean end this needs many fine steps.
-    The paper (arXiv 2412.14422) leaves such a sampler as future work.
+    New noise corrects errors of earlier steps. Near the clean end, new noise would cost the most
+    accuracy, so the steps there add none. The paper (arXiv 2412.14422) leaves such a sampler as
+    future work.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
