@@ -103,7 +103,8 @@ def decoded(items: Iterable[Item], task: Task) -> Iterator[Decoded]:
     """Decode items with one thread for each processor, and yield the images in order.
 
     The threads take the items in chunks. Only a few chunks are in memory at a time, and chunks of
-    large images have fewer items. If decoding takes long, each thread gets a worker process.
+    large images have fewer items. If decoding image files takes long, each thread gets a worker
+    process.
     """
     stream, length = iter(items), _CHUNK if task.size else 1
     threads = os.cpu_count() or 1

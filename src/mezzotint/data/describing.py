@@ -78,7 +78,7 @@ class Description:
 
     Attributes:
         data: the name or the absolute path of the data set.
-        kind: the kind of data, a name in `SOURCES`.
+        kind: the kind of data, in words (see `Kind.written`).
         layout: the layout that was recognised.
         splits: a description of each split.
         left_out: the files that are left out, and the reasons.

@@ -88,8 +88,8 @@ def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pi
         resampled.
 
     Raises:
-        UnreadableImage: If the file is empty, truncated, too large or not an image; has 32-bit
-            values without a stated range; or has an unsupported format, which the message names.
+        UnreadableImage: If the file is empty, damaged, too large or not an image; has 32-bit values
+            without a stated range; or has an unsupported format, which the message names.
         UserError: If the file cannot be read, or there is not enough memory.
     """
     if isinstance(source, Path):

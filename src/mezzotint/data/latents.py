@@ -106,8 +106,8 @@ def prepare_latents(
 
     Args:
         data: the images.
-        moments: a function from images uint8 (B, 3, H, W) to the mean and standard deviation of
-            their raw latents.
+        moments: a function from images (B, C, H, W), in the type of the data, to the mean and
+            standard deviation of their raw latents.
         made_by: a digest of the autoencoder's weights, which identifies the autoencoder.
         flip: whether mirror images are encoded too. Training with flips needs them, because
             mirrored latents are not the latents of a mirror image.

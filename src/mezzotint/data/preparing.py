@@ -85,8 +85,8 @@ def prepare(
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It is
             required if the lengths of the axes are ambiguous.
         range: for an array or 32-bit image files, the values (black, white) that networks see as -1
-            and 1. It is not required for uint8. For uint16 it defaults to 0 to 65535 if a value
-            exceeds 255. The values themselves are not changed.
+            and 1. It is not required for uint8, unless the largest value is 1. For uint16 it
+            defaults to 0 to 65535 if a value exceeds 255. The values themselves are not changed.
         size: the size in pixels to which images are scaled and centre-cropped: the side of a
             square, or (height, width), or "48x80". None keeps the images' own size.
         split: for a name or a path: `train`, `test`, `validation` ...

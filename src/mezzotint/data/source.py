@@ -65,7 +65,7 @@ class Source:
             and notes. `values` itself is None if the type determines the range: uint8, or uint16
             from 0 to 65535.
         columns: the conditions of the images, each with a value for every item.
-        table: a function that returns the columns that a user may name; None if there are no
+        table: returns the columns that a user may name (see `Tabled`); None if there are no
             columns.
     """
 

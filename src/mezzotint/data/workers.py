@@ -153,9 +153,10 @@ def _attempt(file: File, wanted: Wanted) -> Pixels | None:
 
 
 def _files(decoders: Sequence[Callable[[Wanted], Pixels]], most: int) -> Iterator[File | None]:
-    """Yield the content and the name of each decoder's file.
+    """Yield the `File` of each decoder.
 
-    It yields None for a file that cannot be read, and for all files after the first ``most`` bytes.
+    It yields None for a decoder that is not an `ImageFile`, for a file that cannot be read, and for
+    all files after the first ``most`` bytes.
     """
     held = 0
     for decode in decoders:

@@ -14,6 +14,6 @@ DENOISED, COMPARED = 128, 1_000
 
 
 def some(data: Prepared, count: int) -> tuple[Tensor, Tensor]:
-    """Return up to ``count`` images of a data set, uint8 (n, C, H, W), and their labels (n,)."""
+    """Return up to ``count`` images of a data set, (n, C, H, W), and their labels (n,)."""
     picked = data.some(count)
     return nchw(picked.images), torch.from_numpy(np.array(picked.labels))

@@ -1,7 +1,7 @@
 """Faults of an autoencoder, whether alone or part of a latent diffusion model.
 
 ``mean`` and ``std`` (B, C, h, w) are the mean and standard deviation of the unscaled latents of
-images uint8 (B, 3, H, W).
+images (B, C, H, W).
 """
 
 from __future__ import annotations

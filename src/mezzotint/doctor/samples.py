@@ -1,6 +1,6 @@
 """Faults of a model's samples, found by comparing them with the training set.
 
-Images are uint8 (N, 3, H, W); features (N, D) come from the feature network of the metrics. A
+Images are uint8 (N, C, H, W); features (N, D) come from the feature network of the metrics. A
 difference counts only if it is large enough to be seen. It must also exceed `SURE` standard errors,
 because samples are few.
 """
@@ -255,7 +255,9 @@ def too_few(figures: Path) -> Finding | None:
 
 
 def _effect(made: Tensor, data: Tensor, of: Callable[[Tensor], Tensor]) -> float:
-    """Return Cohen's d between samples and data; ``of`` computes a number for each image.
+    """Return Cohen's d between samples and data, in standard deviations of the data.
+
+    ``of`` computes the number to compare for each image.
 
     The result is 0 unless the difference exceeds both `SURE` standard errors and `SEEN`.
     """

@@ -154,7 +154,7 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """Return a finding on whether the mean of `errors` is below 1 at each level; a guess has 1."""
+    """Return a finding that compares the mean of `errors` at each level with 1, that of a guess."""
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(

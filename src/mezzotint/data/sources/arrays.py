@@ -41,8 +41,9 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
 
     If the file has no splits, all its images are for training. Labels are integers, names or
     booleans. If they are integers, the classes are called "0" to the largest label. Integer pixels
-    that all lie in 0 to 255 are taken as 8-bit values. Other uint16 pixels are taken as 16-bit
-    values, 0 to 65535. All other pixels need a stated range.
+    that all lie in 0 to 255 are taken as 8-bit values, unless the largest value is 1. If uint16
+    pixels exceed 255, they are taken as 16-bit values, 0 to 65535. All other pixels need a stated
+    range.
 
     Raises:
         UserError: If the split does not exist; the file is damaged or has no images; the shape or

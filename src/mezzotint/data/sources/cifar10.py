@@ -95,7 +95,7 @@ def _copy(path: Path) -> Path | None:
 
 
 def _is_archive(path: Path) -> bool:
-    """Return whether a file has the official name, or the first bytes of the official archive."""
+    """Return whether a tar.gz has the official name, or begins with the official folder."""
     if not path.name.lower().endswith((".tar.gz", ".tgz")):
         return False
     if path.name.lower() == ARCHIVE:

@@ -73,7 +73,7 @@ def _files(folder: Path) -> Files:
 
 
 def _place(path: Path) -> Path | None:
-    """Return the folder of idx files: the path itself, or a subfolder ``raw`` as in torchvision."""
+    """Return the folder of idx files: the path, or else its subfolder ``raw`` or ``*/raw``."""
     for folder in (path, path / "raw", *sorted(path.glob("*/raw"))):
         if folder.is_dir() and any(_NAME.fullmatch(file.name) for file in folder.iterdir()):
             return folder
