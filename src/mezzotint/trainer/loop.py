@@ -42,7 +42,10 @@ KNOBS = 16  # uniform numbers per image, which determine its augmentation
 
 @strict
 class TrainConfig:
-    """The settings for training a network. All durations are in images seen."""
+    """The settings for training a network.
+
+    All durations are in images seen, except ``cooldown``, which is a share of the training.
+    """
 
     images: PositiveInt = 7_808_000
     """Images to train on in total."""
@@ -103,7 +106,10 @@ class TrainConfig:
         return share
 
     def lr_at(self, step: int) -> float:
-        """Return the learning rate of a step: it rises linearly, stays constant, and falls to 0."""
+        """Return the learning rate of a step.
+
+        It rises linearly in the warm-up, then stays constant, and falls linearly in the cooldown.
+        """
         warm = (step + 1) * self.batch / self.warmup if self.warmup else 1.0
         left = (self.steps - step) / (self.cooldown * self.steps) if self.cooldown else 1.0
         return self.lr * min(1.0, warm, left)

@@ -24,8 +24,8 @@ class SweepCell:
     Attributes:
         settings: The sampling settings.
         figure: The figure of the sweep's metric.
-        accuracy: The share of samples that the feature network assigns to their class; None if it
-            does not know the classes.
+        accuracy: The share of samples that the feature network assigns to their class; None if this
+            network does not know the model's classes.
     """
 
     settings: SampleConfig
