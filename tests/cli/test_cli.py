@@ -111,7 +111,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
             "train glyphs-ddpm --prediction eps --zero-terminal-snr",
             "eps cannot be learned with --zero-terminal-snr",
         ),
-        ("train glyphs-ddpm --channels 30", "--groups is 8, which does not divide the width 30"),
+        ("train glyphs-ddpm --channels 30", "--groups is 8, which does not divide 30: choose"),
         (
             "train glyphs-ddpm --channels 9 --groups 3",
             "--channels is (9,): choose an even first number",

@@ -68,11 +68,11 @@ def test_the_command_measures_a_run(trained: Path, capsys: CapSys) -> None:
     ("arguments", "message"),
     [
         ("RUN --network cifar10 --metrics accuracy", "accuracy needs a network that knows"),
-        ("RUN --network glyphs cifar10 --metrics accuracy", "that knows the classes of the model"),
+        ("RUN --network glyphs cifar10 --metrics accuracy", "that knows the classes of the images"),
         ("RUN --metrics", "--metrics is empty: choose from"),
         (
             "DIGITS --against glyphs --metrics accuracy",
-            "the classes of the model or images: choose another metric, such as fd",
+            "knows the classes of the images: choose another metric, such as fd",
         ),
         ("DIGITS --against glyphs --metrics", "--metrics is empty"),
     ],
@@ -207,7 +207,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
     flags[1] = "cifar10"
     code, _, err = call(capsys, "evaluate", str(folder), "--against", str(file), *flags)
     assert code == 2
-    assert "has the network glyphs, but the images have cifar10" in err
+    assert "with the network glyphs, but the images are measured with cifar10" in err
 
 
 @pytest.mark.parametrize(

@@ -372,6 +372,6 @@ def test_nothing_is_left_of_what_is_refused(images, cache):
 def test_captions_are_not_classes(noise):
     images = noise(0, 101, 5, 5)
     with pytest.raises(
-        mz.UserError, match="`labels` has 101 labels for 101 images: so many labels are"
+        mz.UserError, match="`labels` has 101 different labels for 101 images: so many are"
     ):
         mz.prepare(images, [f"image {i}" for i in range(101)])

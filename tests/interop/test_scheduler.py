@@ -127,7 +127,9 @@ def test_a_scheduler_of_other_models_is_refused(kind: Any) -> None:
 def test_a_scheduler_of_a_flow_is_refused() -> None:
     scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=3.0)
     config = {"_class_name": "UniPCMultistepScheduler", **dict(scheduler.config)}
-    with pytest.raises(mz.UserError, match="UniPCMultistepScheduler of a flow: give a plain"):
+    with pytest.raises(
+        mz.UserError, match="UniPCMultistepScheduler with use_flow_sigmas: give a plain"
+    ):
         schedule(config)
 
 

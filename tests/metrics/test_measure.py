@@ -165,7 +165,10 @@ def test_accuracy_leaves_classes_out_that_only_the_network_has() -> None:
 def test_a_reference_of_another_network_is_refused() -> None:
     real = against(gaussian(60, 1))
     other = features(pixel_network(resize="another"), pictures(gaussian(40, 0)))
-    with pytest.raises(UserError, match=r"has the resize .*, but the images have another"):
+    with pytest.raises(
+        UserError,
+        match=r"was computed with the resize .*, but the images are measured with another",
+    ):
         list(measure(other, real, ["fd"]))
 
 

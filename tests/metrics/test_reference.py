@@ -128,14 +128,22 @@ def test_it_fits_its_own_network_and_size() -> None:
 @pytest.mark.parametrize(
     ("facts", "size", "message"),
     [
-        ({"name": "glyphs"}, (1, 4), "has the network pixels, but the images have glyphs: give"),
+        (
+            {"name": "glyphs"},
+            (1, 4),
+            "computed with the network pixels, but the images are measured with glyphs",
+        ),
         (
             {"weights": "1" * 64},
             (1, 4),
-            "has the weights 000000000000, but the images have 111111111111:",
+            "with the weights 000000000000, but the images are measured with 111111111111:",
         ),
-        ({"resize": "twice"}, (1, 4), "has the resize none, but the images have twice"),
-        ({}, (4, 1), "has the size 1x4, but the images have 4x1"),
+        (
+            {"resize": "twice"},
+            (1, 4),
+            "with the resize none, but the images are measured with twice",
+        ),
+        ({}, (4, 1), "with the size 1x4, but the images are measured with 4x1"),
     ],
 )
 def test_what_it_does_not_fit_is_named(facts: dict, size: tuple[int, int], message: str) -> None:

@@ -179,7 +179,7 @@ def test_a_compiler_sees_it_as_one_graph(training: bool) -> None:
     ("fields", "message"),
     [
         ({"width": 30, "heads": 3}, "`width` is 30: choose a multiple of 4"),
-        ({"heads": 5}, "`heads` is 5, which does not divide the width 384"),
+        ({"heads": 5}, "`heads` is 5: choose a divisor of the `width`, 384"),
         ({"depth": 0}, "greater than 0"),
     ],
 )

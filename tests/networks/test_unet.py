@@ -148,10 +148,10 @@ def test_a_copy_in_bf16_leaves_the_original_as_it_was(tiny_net) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"channels": (48, 64)}, "`groups` is 32, which does not divide the width 48"),
+        ({"channels": (48, 64)}, "`groups` is 32, which does not divide 48: choose"),
         ({"channels": ()}, "`channels` is empty"),
-        ({"attention": (4,)}, "there is no level 4 for attention: choose 0 to 3"),
-        ({"head_width": 48}, "`head_width` is 48, which does not divide the width 128"),
+        ({"attention": (4,)}, "`attention` has the level 4: choose levels from 0 to 3"),
+        ({"head_width": 48}, "`head_width` is 48, which does not divide 128: choose"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused(fields: dict, message: str) -> None:

@@ -21,8 +21,8 @@ SMALL = UNet2DConfig(
     [
         ({"channels": ()}, "the channels are ()"),
         ({"channels": (9, 16)}, "choose an even first number of 4 or more"),
-        ({"channels": (8, 18)}, "the number of groups is 4, which does not divide the width 18"),
-        ({"head_width": 6}, "the head width is 6, which does not divide the width 8"),
+        ({"channels": (8, 18)}, "the number of groups is 4, which does not divide 18 channels"),
+        ({"head_width": 6}, "the head width is 6, which does not divide 8 channels"),
         ({"shift": 2}, "shift"),
         ({"eps": 0.0}, "eps"),
     ],

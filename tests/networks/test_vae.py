@@ -176,7 +176,7 @@ def test_bf16_is_near_and_the_callers_type_is_kept(build, layout: torch.memory_f
     [
         (
             lambda: VAEConfig(channels=(48, 64)),
-            "`groups` is 32, which does not divide the width 48",
+            "`groups` is 32, which does not divide 48: choose",
         ),
         (lambda: VAEConfig(channels=()), "`channels` is empty"),
         (lambda: VAEConfig(latent=0), "latent"),

@@ -157,7 +157,8 @@ def test_a_student_of_a_fixed_number_of_calls_keeps_to_it(trained: Path, tmp_pat
 def test_a_second_guidance_is_refused(fast: Path) -> None:
     pipe = mz.load(fast)
     inside = (
-        "this few-step model has a built-in guidance of 2: leave out `guidance`, or set it to 1"
+        "this few-step model has a built-in guidance of 2: leave out the options of guidance, such "
+        "as `guidance`"
     )
     for settings in ({"guidance": 2.0}, {"guidance": 0.0}, {"rescale": 0.5}):
         assert refused(lambda s=settings: pipe.sample(2, **s)) == inside  # type: ignore[misc]
@@ -245,8 +246,8 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
         return refused(lambda: mz.distil(trained, out=tmp_path / "x", **TINY, **fields))
 
     assert message(size=16) == (
-        "the data gives inputs of 16x16x3, but the teacher's are 32x32x3: give data of "
-        "32x32, for example with `size=32`"
+        "the data gives inputs of 16x16x3, but the teacher's are 32x32x3: give images "
+        "of 32x32x3, for example with `size=32`"
     )
     assert "`scale` is 2, but a teacher without classes" in message(conditional=False)
     assert "the data has the classes none, but the teacher has the classes 0, 1, 2" in message(
@@ -256,7 +257,7 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
     assert message(guided_within=(3.0, 0.1)).startswith("`guided_within` is 3 to 0.1: give the")
     assert message(guided_within=(0.1, 3.0), scale=1.0).startswith("`guided_within` has no effect")
     assert message(teacher_steps=3).startswith("`teacher_steps` is 3: choose 4 or more")
-    assert message(sampler="ddim").startswith("ddim is not for few-step models: choose")
+    assert message(sampler="ddim").startswith("the sampler ddim is not for few-step models: choose")
     assert "set the guidance of the teacher with `scale`" in message(guidance=3.0)
     assert message(vae="other").startswith("a student works in the same space as its teacher")
     assert message(prediction="eps").startswith("the student predicts eps, but its teacher")

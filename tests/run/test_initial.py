@@ -94,7 +94,8 @@ def test_what_keeps_a_training_from_beginning_is_one_line(tiny, trained, tmp_pat
         f'{trained} predicts v, but this training predicts eps: pass `prediction="v"`'
     )
     assert refused(schedule="linear") == (
-        f'{trained} has another schedule than linear: pass `schedule="cosine"` and `timesteps=1000`'
+        f'{trained} has another schedule than this training: pass `schedule="cosine"` and '
+        "`timesteps=1000`"
     )
     assert "fit less than half of the network" in refused(channels=(12, 24))
     assert "matches no weight: the names begin with time, label, stem" in refused(freeze=("up",))

@@ -140,6 +140,7 @@ def test_an_entry_that_another_user_keeps_to_himself_is_named(tmp_path, monkeypa
     (tmp_path / "set").mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(
-        UserError, match=r"set belongs to another user and cannot be read: ask for `chmod"
+        UserError,
+        match=r"set belongs to another user and cannot be read: ask that user to run `chmod",
     ):
         kept(tmp_path / "set", lambda entry: None, lambda folder: None)

@@ -150,7 +150,7 @@ class Experiment(Settings):
             )
         if not SAMPLERS[sampler].few_step:
             raise ValueError(
-                f'{sampler} is not for few-step models: choose `sampler="consistency"`'
+                f'the sampler {sampler} is not for few-step models: choose `sampler="consistency"`'
             )
         if self.sample.guidance != 1:
             raise ValueError(

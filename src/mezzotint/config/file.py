@@ -57,7 +57,7 @@ def read(path: Path, home: Path | None = None) -> Configuration:
     if version not in known:
         raise UserError(
             f"{path} has version {version}, but this version of mezzotint reads only versions "
-            f"{known[0]} to {known[-1]}: use the version that wrote the file, or a newer version"
+            f"{known[0]} to {known[-1]}: use the version of mezzotint that wrote the file"
         )
     try:
         return located(from_json(migrations.migrate(content, version)), home or path.parent)

@@ -14,7 +14,7 @@ from mezzotint.errors import UserError
 _CLASSES = 100_000  # more classes than any data set has; larger labels are seeds or times
 _ALONE = 100  # if more images than this have labels that are all different, these are captions
 
-CAPTIONS = "so many labels are captions, not classes; leave them out, or group them"
+CAPTIONS = "so many are captions, not classes; leave out the labels, or group them into classes"
 
 
 def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
@@ -39,7 +39,9 @@ def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], t
     texts = [nfc(_text(x)) for x in labels.tolist()]
     names = tuple(sorted(set(texts), key=natural))
     if not are_classes(len(names), len(texts)):
-        raise UserError(f"{what} has {len(names):,} labels for {len(texts):,} images: {CAPTIONS}")
+        raise UserError(
+            f"{what} has {len(names):,} different labels for {len(texts):,} images: {CAPTIONS}"
+        )
     number = {name: k for k, name in enumerate(names)}
     return np.array([number[text] for text in texts], np.int64), names
 

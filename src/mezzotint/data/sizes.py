@@ -32,7 +32,7 @@ def sides(size: Any) -> Size | None:
     if len(given) not in (1, 2) or not all(map(_is_side, given)):
         raise UserError(
             f"`size` is {size!r}: give a side of at least 1 pixel, or height and width, such as 64 "
-            "or (48, 80)"
+            'or "48x80"'
         )
     numbers = [operator.index(side) for side in given]
     if max(numbers) > LARGEST:

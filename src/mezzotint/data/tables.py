@@ -230,8 +230,8 @@ def _check_labels(
         raise UserError(f"{table.place}: the column {name!r} has no labels: name another column")
     if not are_classes(len(tags), len(sets)):
         raise UserError(
-            f"{table.place}: the column {name!r} has {len(tags):,} labels for {len(sets):,} "
-            f"images: {CAPTIONS}"
+            f"{table.place}: the column {name!r} has {len(tags):,} different labels for "
+            f"{len(sets):,} images: {CAPTIONS}"
         )
 
 

@@ -75,7 +75,7 @@ def free_film(out: str | Path) -> Path:
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"{path} is not the name of an animation: end it in .webp or .gif")
     if path.exists():
-        raise UserError(f"{path} exists: choose another `out`")
+        raise UserError(f"{path} exists: choose another file for the animation")
     files.writable(path)
     return path
 

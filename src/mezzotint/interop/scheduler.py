@@ -99,7 +99,7 @@ def schedule(config: dict[str, Any]) -> tuple[Schedule, str]:
             "has a beta_schedule, such as DDPMScheduler"
         )
     if name not in KNOWN or config.get("use_flow_sigmas"):
-        flow = " of a flow" if config.get("use_flow_sigmas") else ""
+        flow = " with use_flow_sigmas" if config.get("use_flow_sigmas") else ""
         raise UserError(
             f"the scheduler is {name}{flow}: give a plain diffusion model, whose scheduler is for "
             "example DDPMScheduler"

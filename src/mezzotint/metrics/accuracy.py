@@ -11,7 +11,7 @@ from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
 from mezzotint.metrics.figure import Figure
 
-NEEDED = "needs a network that knows the classes of the model or images"
+NEEDED = "needs a network that knows the classes of the images"
 
 
 def inapplicable(seen: Comparison) -> str:

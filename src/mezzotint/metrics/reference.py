@@ -269,7 +269,8 @@ def fitting(
             if what == "weights":
                 then, now = then[:12], now[:12]
             raise UserError(
-                f"the reference {found.path.name} has the {what} {then}, but the images have "
-                f"{now}: give a matching reference, or a data set to compute it from"
+                f"the reference {found.path.name} was computed with the {what} {then}, but the "
+                f"images are measured with {now}: give a matching reference, or a data set to "
+                "compute it from"
             )
     return found

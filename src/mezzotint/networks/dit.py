@@ -45,8 +45,7 @@ class DiTConfig:
             raise ValueError(f"`width` is {self.width}: choose a multiple of 4")
         if self.width % self.heads:
             raise ValueError(
-                f"`heads` is {self.heads}, which does not divide the width {self.width}: "
-                "choose a divisor"
+                f"`heads` is {self.heads}: choose a divisor of the `width`, {self.width}"
             )
 
     @property

@@ -42,24 +42,25 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         if not self.channels:
-            raise ValueError("`channels` is empty: give a width for each level")
+            raise ValueError("`channels` is empty: give the number of channels at each level")
         if self.channels[0] % 2 or self.channels[0] < 4:
             raise ValueError(
                 f"`channels` is {self.channels}: choose an even first number of 4 or more"
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
-                f"`groups` is {self.groups}, which does not divide the width {bad[0]}: "
-                "choose a divisor of every width"
+                f"`groups` is {self.groups}, which does not divide {bad[0]}: "
+                "choose a divisor of every number in `channels`"
             )
         if bad := [i for i in self.attention if not 0 <= i < len(self.channels)]:
             raise ValueError(
-                f"there is no level {bad[0]} for attention: choose 0 to {len(self.channels) - 1}"
+                f"`attention` has the level {bad[0]}: choose levels from 0 to "
+                f"{len(self.channels) - 1}"
             )
         if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
             raise ValueError(
-                f"`head_width` is {self.head_width}, which does not divide the width {bad[0]}: "
-                "choose a divisor of every width"
+                f"`head_width` is {self.head_width}, which does not divide {bad[0]}: "
+                "choose a divisor of every number in `channels`"
             )
 
     @property

@@ -69,13 +69,13 @@ class UNet2DConfig:
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
-                f"the number of groups is {self.groups}, which does not divide the width {bad[0]}: "
-                "choose a divisor of every width"
+                f"the number of groups is {self.groups}, which does not divide {bad[0]} channels: "
+                "choose a divisor of every number of channels"
             )
         if self.head_width and (bad := [c for c in self.channels if c % self.head_width]):
             raise ValueError(
-                f"the head width is {self.head_width}, which does not divide the width {bad[0]}: "
-                "choose a divisor of every width"
+                f"the head width is {self.head_width}, which does not divide {bad[0]} channels: "
+                "choose a divisor of every number of channels"
             )
 
     @property

@@ -45,11 +45,11 @@ class VAEConfig:
 
     def __post_init__(self) -> None:
         if not self.channels:
-            raise ValueError("`channels` is empty: give a width for each level")
+            raise ValueError("`channels` is empty: give the number of channels at each level")
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(
-                f"`groups` is {self.groups}, which does not divide the width {bad[0]}: "
-                "choose a divisor of every width"
+                f"`groups` is {self.groups}, which does not divide {bad[0]}: "
+                "choose a divisor of every number in `channels`"
             )
 
     @property

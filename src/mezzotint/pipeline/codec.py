@@ -135,8 +135,8 @@ class Latents:
     def __post_init__(self) -> None:
         if self.tile and self.tile < LEAST_TILE:
             raise UserError(
-                f"`tile` is {self.tile}: choose {LEAST_TILE} latents or more, or 0 to decode whole "
-                "images"
+                f"`tile` is {self.tile}: choose a side of {LEAST_TILE} latents or more, or 0 to "
+                "decode whole images"
             )
 
     @property

@@ -194,8 +194,8 @@ def _onnx(pipe: Pipeline, folder: Path) -> None:
     lost += ["clipping"] * (how.clipping == "dynamic")
     if lost:
         warn(
-            f"the model's defaults have `{lost[0]}`, which the sample.py of the export ignores: "
-            "its images differ from those of the model"
+            f"the model's defaults have `{lost[0]}`, which the sample.py of the export ignores, so "
+            "the export makes other images than the model"
         )
     decoder = pipe.codec.pixels if isinstance(pipe.codec, Latents) else None
     model = onnx_out.Model(

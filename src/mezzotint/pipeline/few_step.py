@@ -77,7 +77,9 @@ def guided(few: FewStep) -> UserError:
     inside = (
         f"has a built-in guidance of {few.guidance:g}" if few.guidance != 1 else "cannot be guided"
     )
-    return UserError(f"this few-step model {inside}: leave out `guidance`, or set it to 1")
+    return UserError(
+        f"this few-step model {inside}: leave out the options of guidance, such as `guidance`"
+    )
 
 
 def refuse(pipe: Pipeline, what: str) -> None:

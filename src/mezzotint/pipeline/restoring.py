@@ -94,8 +94,8 @@ def inpaint(
     hidden = F.max_pool2d((fill > 0).float(), factor, ceil_mode=True)
     if hidden.all(0).all():
         raise UserError(
-            "the `mask` changes every latent of this model, so nothing of the images would be "
-            "kept: fill in a smaller part"
+            "every latent of this model has pixels in the `mask`, so nothing of the images would "
+            "be kept: fill in a smaller part"
         )
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:

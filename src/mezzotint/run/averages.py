@@ -89,8 +89,8 @@ def average(
         if error > POOR:
             warn(
                 f"an average of length {each:g} that is made of {len(snapshots)} snapshots has a "
-                f"relative error of {error:.1%}: choose a length nearer to 0.05 or 0.1, or train "
-                "with more snapshots"
+                f"relative error of {error:.1%}: choose a length nearer to 0.05 or 0.1, the "
+                "lengths in the snapshots, or train with more snapshots"
             )
         found.append(Average(_write(place, newest, tensors, each, end), each, error))
     return found

@@ -274,8 +274,8 @@ def _codec(
     if dead := (latents.std <= ALIVE * latents.mean.abs() + 1e-6).nonzero().flatten().tolist():
         raise UserError(
             f"the latents of {c.vae} hardly differ from image to image in channel {dead[0]} "
-            f"({latents.mean[dead[0]]:.3g} +- {latents.std[dead[0]]:.1g}): choose another "
-            "autoencoder, or train this autoencoder longer"
+            f"(mean {latents.mean[dead[0]]:.3g}, standard deviation {latents.std[dead[0]]:.1g}): "
+            "choose another autoencoder, or train this autoencoder longer"
         )
     if c.scaling == "measured" and not known:
         codec = replace(codec, mean=latents.mean.to(device), std=latents.std.to(device))
@@ -284,7 +284,8 @@ def _codec(
     if ((std < STD[0]) | (std > STD[1]) | (mean.abs() > MEAN)).any() or not std.isfinite().all():
         numbers = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(mean, std, strict=True))
         raise UserError(
-            f"the latents of {c.vae} do not have zero mean and unit variance ({numbers}): "
+            f"the latents of {c.vae} do not have zero mean and unit variance (mean +- standard "
+            f"deviation of each channel: {numbers}): "
             'pass `scaling="measured"`'
         )
     return codec, latents

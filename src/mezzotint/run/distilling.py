@@ -77,7 +77,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
     if scale != 1 and varied:
         warn(
             f"{teacher} is sampled with `{varied[0]}`, which a student does not learn: the student "
-            f"learns the guidance scale {scale:g} at all levels, unless you give another `scale`"
+            f"learns the constant guidance scale {scale:g}, unless you give another `scale`"
         )
     return made_for(
         replace(
@@ -167,9 +167,12 @@ def check_data(
     """Raise UserError unless the data has the shape and the conditions of the teacher's data."""
     if shape != teacher.shape:
         ours, theirs = (f"{h}x{w}x{c}" for c, h, w in (shape, teacher.shape))
+        height, width = teacher.size
+        channels = teacher.codec.image_shape(teacher.shape)[0]
+        size = height if height == width else f'"{height}x{width}"'
         raise UserError(
-            f"the data gives inputs of {ours}, but the teacher's are {theirs}: give data of "
-            f"{teacher.size[1]}x{teacher.size[0]}, for example with `size={teacher.size[0]}`"
+            f"the data gives inputs of {ours}, but the teacher's are {theirs}: give images of "
+            f"{height}x{width}x{channels}, for example with `size={size}`"
         )
     if classes != teacher.classes:
         raise UserError(

@@ -173,7 +173,7 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
             f'pass `prediction="{pipe.prediction}"`'
         )
     if not _same(pipe.schedule, noise.build()):
-        raise UserError(f"{init} has another schedule than {noise.schedule}: {_advice(pipe)}")
+        raise UserError(f"{init} has another schedule than this training: {_advice(pipe)}")
     theirs = pipe.codec
     if isinstance(theirs, Latents) != bool(experiment.codec.vae):
         raise UserError(
@@ -201,4 +201,4 @@ def _advice(pipe: Pipeline) -> str:
     for name in SCHEDULES:
         if _same(pipe.schedule, SCHEDULES[name](length)):
             return f'pass `schedule="{name}"` and `timesteps={length}`'
-    return f"train with the schedule of {pipe.home or 'that model'}, which has {length:,} levels"
+    return f"train with the schedule of {pipe.home or 'that model'}, which has {length:,} timesteps"

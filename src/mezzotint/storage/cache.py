@@ -120,8 +120,8 @@ def kept(entry: Path, load: Callable[[Path], T | None], build: Callable[[Path], 
         return found
     if entry.exists() and not os.access(entry, os.R_OK | os.X_OK):
         raise UserError(
-            f"{entry} belongs to another user and cannot be read: ask for `chmod -R g+rX` on it, "
-            "or set MEZZOTINT_CACHE to a folder of your own"
+            f"{entry} belongs to another user and cannot be read: ask that user to run "
+            "`chmod -R g+rX` on it, or set MEZZOTINT_CACHE to a folder of your own"
         )
     with ExitStack() as stack:
         while True:

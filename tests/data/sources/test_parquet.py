@@ -196,6 +196,8 @@ def test_captions_are_not_classes(tmp_path, files):
     images = [{"bytes": files[0][0]}] * 101
     labels = [f"image {i}" * 1000 for i in range(101)]
     pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "x.parquet")
-    with pytest.raises(UserError, match="column label has 101 labels for 101 images, too many for"):
+    with pytest.raises(
+        UserError, match="column label has 101 different labels for 101 images, too many for"
+    ):
         prepare(tmp_path / "x.parquet")
     assert prepare(tmp_path / "x.parquet", conditional=False).classes == ()

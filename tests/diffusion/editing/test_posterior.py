@@ -207,7 +207,9 @@ def test_what_is_no_linear_operator_is_refused() -> None:
     with pytest.raises(mz.UserError, match="into tuple, but"):
         Operator(lambda x: (x, x)).check(x, x)
     for factor in (1, 3):
-        with pytest.raises(mz.UserError, match="choose a `factor` of 2 or more that divides both"):
+        with pytest.raises(
+            mz.UserError, match="choose a `factor` of 2 or more that divides both sides"
+        ):
             average(factor)(x)
     with pytest.raises(mz.UserError, match="`sigma` of a blur is 0"):
         blur(0.0)

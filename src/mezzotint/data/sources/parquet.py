@@ -277,8 +277,9 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
     if all(isinstance(value, str | bool) for value in values):
         if not are_classes(len(values), len(rows)):
             raise Unlabelled(
-                f"{files[0]}: column {label} has {len(values):,} labels for {len(rows):,} images, "
-                "too many for classes: pass `conditional=False` to take all images without classes"
+                f"{files[0]}: column {label} has {len(values):,} different labels for "
+                f"{len(rows):,} images, too many for classes: pass `conditional=False` to "
+                "take all images without classes"
             )
         return tuple(sorted({nfc(str(value)) for value in values}, key=natural))
     names = known or numbered(

@@ -183,7 +183,7 @@ def _whole(factor: int, x: Tensor) -> int:
         height, width = x.shape[2:]
         raise UserError(
             f"images of {height}x{width} (height x width) cannot be made {factor} times smaller: "
-            "choose a `factor` of 2 or more that divides both"
+            "choose a `factor` of 2 or more that divides both sides"
         )
     return factor
 

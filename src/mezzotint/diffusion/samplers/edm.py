@@ -47,7 +47,10 @@ def edm(
     """
     if not (churn >= 0 and low <= high and inflate > 0):
         said = f"`churn` is {churn:g}, `low` {low:g}, `high` {high:g} and `inflate` {inflate:g}"
-        raise UserError(f"{said}: choose 0 or more, `low` below `high`, and `inflate` above 0")
+        raise UserError(
+            f"{said}: choose a `churn` of 0 or more, a `low` of at most `high`, "
+            "and an `inflate` above 0"
+        )
     gamma = min(churn / (len(grid) - 1), math.sqrt(2) - 1)
     for t, s in pairwise(grid):
         if gamma and low * t.alpha <= t.sigma <= high * t.alpha:

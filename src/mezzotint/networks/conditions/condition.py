@@ -91,7 +91,7 @@ class Condition(ABC):
         if not self.name or set(self.name) & set(RESERVED):
             raise ValueError(
                 f"{self.name!r} cannot be the name of a condition: choose a name without "
-                f"{' '.join(RESERVED)}"
+                f"the characters {' '.join(RESERVED)}"
             )
 
     def rows(self, values: Tensor, count: int | None) -> Tensor:
