@@ -56,10 +56,10 @@ def test_float32_rows_are_taken_in_float64(draw: torch.Generator) -> None:
 @pytest.mark.parametrize(
     ("a", "b", "size", "message"),
     [
-        (9, 50, 10, "subsets of 10 is impossible: there are 9 images"),
-        (50, 8, 10, "subsets of 10 is impossible: there are 8 images"),
-        (50, 50, 1, "subsets of 1 is impossible: give at least 2"),
-        (0, 50, 2, "subsets of 2 is impossible: there are 0 images"),
+        (9, 50, 10, "needs 10 images of each set, but one set has 9 images: give"),
+        (50, 8, 10, "needs 10 images of each set, but one set has 8 images: give"),
+        (50, 50, 1, "needs subsets of 2 images or more: give more"),
+        (0, 50, 2, "needs 2 images of each set, but one set has 0 images: give"),
     ],
 )
 def test_too_few_rows_are_named(a: int, b: int, size: int, message: str) -> None:

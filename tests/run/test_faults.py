@@ -217,7 +217,9 @@ def test_a_step_that_is_not_the_folders_is_passed_over(trained: Path) -> None:
     file = newest(trained) / "state.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "step": 8}))
     seal(newest(trained))
-    with pytest.warns(UserWarning, match="step-12 is damaged: it holds step 8; using step-8"):
+    with pytest.warns(
+        UserWarning, match="step-12 is damaged: its state.json has the step 8; using"
+    ):
         resumed(trained)
 
 

@@ -70,7 +70,7 @@ def _edm_labels(
     if missing:
         raise Unlabelled(
             f"{what} has no label for {len(missing):,} of {len(files):,} images, such as "
-            f"{missing[0]}: repair or remove it"
+            f"{missing[0]}: add the labels, or remove {name.name}"
         )
     rows = [given[file] for file in files]
     if wrong := [v for v in rows if isinstance(v, bool) or not isinstance(v, int) or v < 0]:

@@ -47,8 +47,10 @@ def kernel_distance(
     if a set has fewer than ``size`` rows.
     """
     if size < 2 or (fewest := min(len(a), len(b))) < size:
-        few = "give at least 2" if size < 2 else f"there are {counted(fewest, 'image')}"
-        raise LeftOut(f"a kernel distance of subsets of {size} is impossible: {few}")
+        need = "subsets of 2 images or more"
+        if size >= 2:
+            need = f"{size} images of each set, but one set has {counted(fewest, 'image')}"
+        raise LeftOut(f"a kernel distance needs {need}: give more images")
     # Other tools draw their subsets with this legacy generator, so figures stay comparable.
     random = np.random.RandomState(seed)
     values = []

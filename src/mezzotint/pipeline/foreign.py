@@ -151,8 +151,8 @@ def _shape(
         last = found.classes
         notes.append(
             f"its embedding is taken as {found.classes} classes and, in the last row, the null "
-            f"class; if row {last} is a class as well, `guidance=0` samples it, and no other "
-            "guidance than 1 makes sense"
+            f"class; if row {last} is a class as well, `guidance=0` samples that class, and "
+            "only guidance 0 and 1 make sense"
         )
     return (found.channels, height, width), notes
 

@@ -80,7 +80,7 @@ def restore(state: TrainState, folder: Path) -> None:
     """
     said = codecs.facts(folder, "step", "pending")
     if folder.name != f"step-{said['step']}":
-        raise Damaged(f"{folder} is damaged: it holds step {said['step']}")
+        raise Damaged(f"{folder} is damaged: its state.json has the step {said['step']}")
     wanted = state.parts()
     parts = {name: checkpoint.tensors(folder, name) for name in wanted}
     if "task" in parts:
