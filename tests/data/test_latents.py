@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
-from mezzotint.data import Prepared, PreparedLatents, latents, prepare_latents
-from mezzotint.data.latents import LatentMoments, channel_moments
+from mezzotint.data import Prepared, PreparedLatents, encoding, prepare_latents
+from mezzotint.data.encoding import Encoding, LatentMoments, channel_moments
 from mezzotint.errors import UserError
+from mezzotint.processes import share_of, watched
 from mezzotint.storage import leftovers
+from together import together
 
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,7 +102,7 @@ def test_more_pictures_than_are_encoded_at_once(
     data: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, spy = made(data, made_by="whole"), Spy()
-    monkeypatch.setattr(latents, "PART", 2)
+    monkeypatch.setattr(encoding, "PART", 2)
     parts = made(data, spy)
     assert spy.asked == [2, 2, 2, 2, 1, 1]
     np.testing.assert_array_equal(parts.moments, whole.moments)
@@ -147,7 +150,7 @@ def test_a_damaged_entry_is_built_anew(data: Prepared, cache: Path, name: str, d
 def test_a_crash_in_the_middle_leaves_nothing(
     data: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(latents, "PART", 2)
+    monkeypatch.setattr(encoding, "PART", 2)
     spy = Spy()
 
     def crash(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,15 +183,15 @@ def test_what_a_killed_process_leaves_is_not_taken_for_data(
 def test_the_slower_of_two_processes_discards_its_own(
     data: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build, faster = latents._build, []
+    build, faster = Encoding.build, []
 
-    def overtaken(*arguments: object) -> None:
-        build(*arguments)
-        monkeypatch.setattr(latents, "_build", build)
+    def overtaken(work: Encoding, building: Path) -> None:
+        build(work, building)
+        monkeypatch.setattr(Encoding, "build", build)
         made(data)  # meanwhile, another process finishes the same entry, and reads it from now on
         faster.extend((cache / "latents" / name).stat().st_ino for name in entries(cache)[:1])
 
-    monkeypatch.setattr(latents, "_build", overtaken)
+    monkeypatch.setattr(Encoding, "build", overtaken)
     monkeypatch.setattr(leftovers, "written", lambda folder, name: None)  # a disk without locks
     assert len(made(data).moments) == 5
     (entry,) = entries(cache)
@@ -201,7 +204,7 @@ def test_latents_that_cannot_be_kept_are_refused(
     data: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch, part: int, value: float
 ) -> None:
     """One number of the last image, which is encoded last, is out of range."""
-    monkeypatch.setattr(latents, "PART", 2)
+    monkeypatch.setattr(encoding, "PART", 2)
 
     def spoilt(images: Tensor) -> tuple[Tensor, Tensor]:
         parts = moments(images)
@@ -222,7 +225,7 @@ def test_no_room(data: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(UserError, match="set MEZZOTINT_CACHE to a folder on a larger disk"):
             made(data, spy)
         assert entries(cache) == []
-        assert spy.asked == [5]  # it is told at the first part
+        assert spy.asked == [5, 5]  # it is refused at the first part
         patch.setattr(shutil, "disk_usage", lambda path: usage(size))
         made(data)
 
@@ -259,3 +262,72 @@ def test_moments_of_latents_in_parts_are_those_of_samples() -> None:
     centre, spread = channel_moments(mean, std)
     torch.testing.assert_close(centre, found.mean.float())
     torch.testing.assert_close(spread, found.std.float(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_share_the_encoding(
+    data: Prepared, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """The latents are those of one process, to the bit; the fourth process has nothing to do."""
+    monkeypatch.setattr(encoding, "PART", 2)
+    alone = made(data, made_by="alone")
+
+    def work(rank: int) -> None:
+        spy, state = Spy(), PartialState(cpu=True)
+        shared = prepare_latents(data, spy, "shared", True, True, share_of(state))
+        assert (
+            spy.asked == {2: [[2, 2, 1, 1], [2, 2]], 4: [[2, 2], [2, 2], [1, 1], []]}[count][rank]
+        )
+        np.testing.assert_array_equal(shared.moments, alone.moments)
+        assert torch.equal(shared.mean, alone.mean)
+        assert torch.equal(shared.std, alone.std)
+        again = prepare_latents(data, spy, "alone", True, True, share_of(state))
+        assert len(again.moments) == 5
+        assert len(spy.asked) <= 4
+
+    log = tmp_path / "log"
+    assert together(count, work, log) == [0] * count, log.read_text()
+    assert len(entries(cache)) == 2
+    for entry in entries(cache):
+        files = {path.name for path in (cache / "latents" / entry).iterdir()}
+        assert files == {"meta.json", "moments.npy"}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_leaves_nothing(
+    data: Prepared, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    monkeypatch.setattr(encoding, "PART", 2)
+
+    def work(number: int) -> None:
+        def spoilt(images: Tensor) -> tuple[Tensor, Tensor]:
+            mean, std = moments(images)
+            return mean * (float("nan") if number == rank else 1), std
+
+        with watched(2):
+            prepare_latents(data, spoilt, "digest", True, True, share_of(PartialState(cpu=True)))
+
+    log = tmp_path / "log"
+    assert together(2, work, log) == [2, 2], log.read_text()
+    said = log.read_text()
+    assert f"{rank}: the autoencoder's latents are not finite" in said
+    assert f"{1 - rank}: another of the processes has died" in said
+    assert entries(cache) == []
+
+
+def test_a_machine_with_a_cache_of_its_own_cannot_help(
+    data: Prepared, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "PART", 2)
+
+    def work(rank: int) -> None:
+        spy, share = Spy(), share_of(PartialState(cpu=True))
+        monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / f"machine{rank}"))
+        folder = encoding.Encoding.help
+        unseen = tmp_path / "the other machine's disk"
+        monkeypatch.setattr(encoding.Encoding, "help", lambda work, _: folder(work, unseen))
+        prepare_latents(data, spy, "digest", True, True, share)
+        assert spy.asked == ([2, 2, 2, 2, 1, 1] if rank else [2, 2, 1, 1, 2, 2])
+
+    log = tmp_path / "log"
+    assert together(2, work, log) == [0, 0], log.read_text()

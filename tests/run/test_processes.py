@@ -12,6 +12,8 @@ import pytest
 
 import mezzotint as mz
 from mezzotint.config.experiment import Experiment
+from mezzotint.data import encoding
+from mezzotint.data.encoding import Encoding, Part
 from mezzotint.run import run
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
@@ -98,3 +100,21 @@ def test_processes_train_twice(tiny, tmp_path: Path) -> None:
 
     assert together(2, work, tmp_path / "log") == [0, 0]
     assert_same(tmp_path / "one", tmp_path / "two")
+
+
+def test_processes_encode_the_data_together(tiny_ldm, tmp_path, monkeypatch) -> None:
+    """Each encodes a half. Data that does not fit the autoencoder is refused by all."""
+    monkeypatch.setattr(encoding, "PART", 50)
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    encode, log = Encoding.encode, tmp_path / "encoded"
+
+    def noted(work: Encoding, start: int) -> Part:
+        with log.open("a") as file:
+            file.write(f"{os.environ['RANK']}:{start} ")
+        return encode(work, start)
+
+    monkeypatch.setattr(Encoding, "encode", noted)
+    assert trained(tiny_ldm, tmp_path / "run", 2) == [0, 0]
+    assert sorted(log.read_text().split()) == ["0:0", "1:50"]
+    grey = replace(tiny_ldm, data=replace(tiny_ldm.data, mode="grey"))
+    assert trained(grey, tmp_path / "grey", 2) == [2, 2]

@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.data import Prepared
-from mezzotint.data.latents import channel_moments
+from mezzotint.data.encoding import channel_moments
 from mezzotint.doctor import weights
 from mezzotint.doctor.examples import DENOISED, some
 from mezzotint.doctor.finding import Finding, judge
@@ -26,7 +26,7 @@ from mezzotint.metrics import psnr
 from mezzotint.networks import VAE
 from mezzotint.networks.vae import kl_divergence
 from mezzotint.pipeline.codec import Latents
-from mezzotint.run.diffusion import ALIVE, MEAN, STD
+from mezzotint.run.latents import ALIVE, MEAN, STD
 
 
 def look(codec: Latents, data: Prepared, in_diffusion: bool) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.data import Prepared
-from mezzotint.data.latents import LatentMoments
+from mezzotint.data.encoding import LatentMoments
 from mezzotint.data.rgb import as_rgb
 from mezzotint.errors import UserError
 from mezzotint.evaluation.measuring import Measure

@@ -45,12 +45,14 @@ def _studied(work: Work, name: str) -> dict[str, Any]:
     """Measure one model, and return its row for study.jsonl."""
     config, folder = work.plan.models[name], work.folder(name)
     pipe = loading.load(folder, precision="float32")
-    unseen = held_out(config.data.data, config.data.size, work.data[name]).some(HELD_OUT)
-    labels = unseen.labels.tolist() if pipe.classes else None
+    others = held_out(config.data.data, config.data.size, work.data[name])
+    images = others.some(HELD_OUT)
+    labels = images.labels.tolist() if pipe.classes else None
     noise = gradient_noise(folder)
     return {
         **trained(work, name),
-        "errors": errors_by_level(pipe, nchw(unseen.images), labels, seed=work.plan.seed),
+        "errors": errors_by_level(pipe, nchw(images.images), labels, seed=work.plan.seed),
+        "held_out": others is not work.data[name],
         "noise_scale": noise.scale if math.isfinite(noise.scale) else None,
         "gradient": noise.norm,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -265,6 +265,12 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
             ]
         )
     head = ["", "images seen", f"{name}, DDIM 50", "error", "noise scale", "gradient"]
+    seen = not all(facts.get("held_out", True) for facts in results.study.values())
+    images = (
+        "training images, because the data has no others"
+        if seen
+        else "images that the model was not trained on"
+    )
     errors = {
         model: [(snr, error) for snr, error in facts["errors"]]
         for model, facts in results.study.items()
@@ -274,8 +280,8 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
         'The same network was trained on the same images in the same order. The row "adaptive" '
         "has the cosine schedule, but was trained mostly at the levels where its loss is large. "
         'The column "error" is the mean of (eps_hat - eps)^2 over the levels of the schedule, on '
-        "images that the model was not trained on. The chart shows this error against the SNR, so "
-        'that schedules can be compared. The column "noise scale" is the batch size at which half '
+        f"{images}. The chart shows this error against the SNR, so that schedules can be "
+        'compared. The column "noise scale" is the batch size at which half '
         'of the gradient is noise (McCandlish et al. 2018), and "gradient" is the norm of the '
         f"gradient without noise, both at the end of the training. {explained([name])}"
     )

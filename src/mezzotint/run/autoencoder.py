@@ -15,7 +15,7 @@ from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder
 from mezzotint.data import held_out, kornia_augmentation, rows
 from mezzotint.data.augment import OF_COLOURS
-from mezzotint.data.latents import channel_moments
+from mezzotint.data.encoding import channel_moments
 from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import UserError, counted

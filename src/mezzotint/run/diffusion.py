@@ -14,7 +14,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from mezzotint.config.experiment import Experiment
-from mezzotint.data import Prepared, PreparedLatents, flip, non_leaking, prepare_latents, rows
+from mezzotint.data import Prepared, flip, non_leaking, rows
 from mezzotint.data.order import Rows
 from mezzotint.devices import sent
 from mezzotint.diffusion.level import Schedule
@@ -31,13 +31,12 @@ from mezzotint.networks import Network
 from mezzotint.networks.conditions import ClassCondition, Condition, ImageCondition, every
 from mezzotint.networks.custom import Custom, check
 from mezzotint.networks.precision import compute_dtype
-from mezzotint.pipeline.codec import Codec, Latents, Pixels
-from mezzotint.pipeline.codecs import codec_of, conditioned, conditions_of, described, tensors
+from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.codecs import conditioned, conditions_of, described, tensors
 from mezzotint.pipeline.few_step import made_for
-from mezzotint.pipeline.loading import load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import Share
-from mezzotint.run import distilling
+from mezzotint.run import distilling, latents
 from mezzotint.run.initial import freeze, scaled_as, take_weights
 from mezzotint.run.job import Job, Tensors, begin, pixels
 from mezzotint.trainer.distilling import Distillation
@@ -45,15 +44,10 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.loop import Examples, Task
 from mezzotint.trainer.objective import Diffusion
 
-# Bounds for the statistics of latents; published scales stay within them.
-STD, MEAN = (1 / 3, 3.0), 1.5
 POSTERIOR = 2**63  # added to the seed for the noise of latents; samples have seeds below it
 # A checkpoint keeps the conditions of some training images: limits on the images, and on the
 # numbers in all their conditions.
 EXAMPLES, NUMBERS = 1_024, 2**20
-# The smallest standard deviation of a channel of latents, relative to its mean. The rounding of
-# float16 is 30 times smaller.
-ALIVE = 0.01
 
 
 class DiffusionJob(Job):
@@ -79,8 +73,9 @@ class DiffusionJob(Job):
                 "`evaluate_every=0`"
             )
         self.teacher = distilling.teacher_of(experiment, device)
-        known = _known_codec(self.teacher, found, device) if experiment.codec.vae else None
-        self.codec, self.latents = _codec(experiment, self.data, device, known)
+        self.codec, self.latents = latents.encoded(
+            experiment, self.data, device, self.teacher, found
+        )
         height, width, channels = self.data.images.shape[1:]
         shape = self.codec.latent_shape((channels, height, width))
         if noise.learn_variance and not self.data.values.eight_bit:
@@ -234,61 +229,6 @@ class DiffusionJob(Job):
             ready, [measure], how, wanted, folder, chosen=("fd",), share=share, follow=follow
         )
         return [figure for _, found in results for figure in found]
-
-
-def _known_codec(
-    teacher: Pipeline | None, found: Path | None, device: torch.device
-) -> Latents | None:
-    """Return the codec of the teacher, or of the checkpoint to resume from.
-
-    Return None if the teacher works on pixels, or if there is neither. Raises UserError if the
-    model of the checkpoint works on pixels.
-    """
-    if teacher:
-        return teacher.codec if isinstance(teacher.codec, Latents) else None
-    return codec_of(found, device) if found else None
-
-
-def _codec(
-    experiment: Experiment, data: Prepared, device: torch.device, known: Latents | None
-) -> tuple[Codec, PreparedLatents | None]:
-    """Return the codec, and the latents of the data (None for a model of pixels).
-
-    The codec is ``known`` if it is given. Otherwise it is loaded, and scaled by the statistics of
-    these latents if ``scaling`` is "measured". Raises UserError if the latents hardly vary, or do
-    not have about zero mean and unit variance.
-    """
-    c = experiment.codec
-    if not c.vae:
-        return Pixels(data.values), None
-    codec = known or load_codec(c.vae, device, "float32")
-    height, width, channels = data.images.shape[1:]
-    codec = replace(codec.of_size(height, width), values=data.values)
-    codec.latent_shape((channels, height, width))  # refuse wrong channels before the work begins
-
-    def moments(images: Tensor) -> tuple[Tensor, Tensor]:
-        return codec.moments(images.to(device))
-
-    deviations = c.posterior == "sample"
-    latents = prepare_latents(data, moments, codec.vae.digest, experiment.data.flip, deviations)
-    if dead := (latents.std <= ALIVE * latents.mean.abs() + 1e-6).nonzero().flatten().tolist():
-        raise UserError(
-            f"the latents of {c.vae} hardly differ from image to image in channel {dead[0]} "
-            f"(mean {latents.mean[dead[0]]:.3g}, standard deviation {latents.std[dead[0]]:.1g}): "
-            "choose another autoencoder, or train this autoencoder longer"
-        )
-    if c.scaling == "measured" and not known:
-        codec = replace(codec, mean=latents.mean.to(device), std=latents.std.to(device))
-    mean = (latents.mean - codec.mean.cpu()) / codec.std.cpu()
-    std = latents.std / codec.std.cpu()
-    if ((std < STD[0]) | (std > STD[1]) | (mean.abs() > MEAN)).any() or not std.isfinite().all():
-        numbers = ", ".join(f"{m:.2f} +- {s:.2f}" for m, s in zip(mean, std, strict=True))
-        raise UserError(
-            f"the latents of {c.vae} do not have zero mean and unit variance (mean +- standard "
-            f"deviation of each channel: {numbers}): "
-            'pass `scaling="measured"`'
-        )
-    return codec, latents
 
 
 def _fitted(

@@ -21,6 +21,7 @@ from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data, check_folder, differing, locked, processes
 from mezzotint.run.job import Job
+from mezzotint.run.latents import encode_together
 from mezzotint.run.processes import check_alike, joined
 from mezzotint.run.saving import restore
 from mezzotint.run.steps import Progress, Steps
@@ -132,7 +133,10 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
         config = located(experiment, folder)
         if isinstance(config, configuration.Autoencoder):
             config = settled(config, folder, found)
-        with share_of(accelerator).first():
+        share = share_of(accelerator)
+        if share.count > 1 and isinstance(config, Experiment):
+            encode_together(config, accelerator.device, found, share)
+        with share.first():
             job: Job = JOBS[config.kind](config, accelerator.device, found)
         if shards:
             job.divide(accelerator.device)

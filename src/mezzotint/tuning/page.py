@@ -57,7 +57,7 @@ def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
     few = (
-        f" {figure.name} is too high because the samples are few, by the same amount everywhere."
+        f" {figure.name} is too high because the samples are few, by a similar amount everywhere."
         if search.metric == "fd"
         else ""
     )
@@ -65,7 +65,7 @@ def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
         f"{figure.name} against {figure.against or 'nothing'}, with {figure.count:,} samples for "
         f"each combination of settings, seed {search.seed}, {search.precision} precision and "
         f"{cells[0].settings.spacing} spacing; {better}.{few} Intervals are 95 %. Calls are "
-        "denoiser calls for an image; a guided denoiser calls its network twice."
+        "denoiser calls for an image; with guidance, each computes the network on two inputs."
     ]
 
 

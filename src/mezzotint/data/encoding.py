@@ -1,0 +1,185 @@
+"""The encoding of a data set's images to latents, by one or several processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import MofNCompleteColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mezzotint.data.prepared import Prepared
+from mezzotint.errors import UserError
+from mezzotint.processes import Share
+from mezzotint.storage.arrays import crc, create, nchw
+from mezzotint.storage.cache import check_room
+from mezzotint.storage.progress import progress
+
+Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+PART = 256  # images encoded at once
+ZERO = torch.zeros((), dtype=torch.float64)
+
+
+class LatentMoments:
+    """Running mean and standard deviation (C,) of each channel of latents, float64.
+
+    A latent is ``z = mean + std * noise``. So the mean of all latents is ``E mean``, and their
+    standard deviation is ``sqrt(E (mean^2 + std^2) - (E mean)^2)``.
+    """
+
+    def __init__(self, total: Tensor = ZERO, square: Tensor = ZERO, count: int = 0) -> None:
+        self.total, self.square, self.count = total, square, count
+
+    def add(self, mean: Tensor, std: Tensor) -> None:
+        """Add a batch of latents, given by their moments (B, C, h, w)."""
+        self.total = self.total + mean.double().sum((0, 2, 3))
+        self.square = self.square + (mean.double() ** 2 + std.double() ** 2).sum((0, 2, 3))
+        self.count += mean[:, 0].numel()
+
+    def merge(self, other: LatentMoments) -> None:
+        """Add the latents that another object has summed."""
+        self.total = self.total + other.total
+        self.square = self.square + other.square
+        self.count += other.count
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count
+
+    @property
+    def std(self) -> Tensor:
+        return (self.square / self.count - self.mean**2).clamp(min=0).sqrt()
+
+
+def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation (C,) of each channel of one batch of latents.
+
+    The standard deviation is ``sqrt(Var mean + E std^2)``, as in `LatentMoments` but with the
+    unbiased variance of ``mean``. The results have the type and device of the arguments, which are
+    (B, C, h, w).
+    """
+    return mean.mean((0, 2, 3)), (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
+
+
+@dataclass(frozen=True)
+class Part:
+    """The latents of `PART` images: ``moments`` as in `PreparedLatents`, and their sums."""
+
+    moments: npt.NDArray[np.float16]
+    sums: LatentMoments
+
+    def write(self, path: Path) -> None:
+        tensors = {"total": self.sums.total, "square": self.sums.square}
+        save_file({"moments": torch.from_numpy(self.moments), **tensors}, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Part:
+        found = load_file(path)
+        moments = found["moments"]
+        count = moments[:, :, 0, 0].numel()
+        return cls(moments.numpy(), LatentMoments(found["total"], found["square"], count))
+
+
+@dataclass
+class Encoding:
+    """The encoding of a data set, and this process's share of it.
+
+    Each image is encoded ``copies`` times: as it is and, if 2, mirrored. Of its latents, ``kinds``
+    moments are kept: the mean and, if 2, the standard deviation. ``begun`` is set when the first
+    process begins to encode.
+    """
+
+    data: Prepared
+    moments: Moments
+    copies: int
+    kinds: int
+    share: Share
+    begun: bool = False
+
+    @property
+    def starts(self) -> range:
+        """The index of each part's first image."""
+        return range(0, len(self.data.images), PART)
+
+    def encode(self, start: int) -> Part:
+        """Encode the part that begins at an image."""
+        images = nchw(self.data.images[start : start + PART])
+        kept, sums = [], LatentMoments()
+        for batch in (images, images.flip(-1))[: self.copies]:
+            found = [moment.cpu() for moment in self.moments(batch)][: self.kinds]
+            if not all(moment.half().isfinite().all() for moment in found):
+                raise UserError(
+                    "the autoencoder's latents are not finite in float16: choose another "
+                    "autoencoder, or train this autoencoder with a larger `kl`"
+                )
+            kept.append(torch.stack(found, 1).half())
+            sums.add(found[0], found[1] if self.kinds == 2 else torch.zeros_like(found[0]))
+        return Part(torch.stack(kept, 1).numpy(), sums)
+
+    def help(self, building: Path) -> None:
+        """Encode this process's parts, and write them to files in the first process's folder."""
+        if building.exists():  # another machine may have a cache of its own
+            for start in self.starts[self.share.number :: self.share.count]:
+                self.encode(start).write(_passed(building, start))
+
+    def build(self, building: Path) -> None:
+        """Fill the folder of an entry, with a progress bar and the help of the other processes."""
+        self.begun = True
+        self.share.announced(building)
+        array: np.memmap[Any, Any] | None = None
+        sums: dict[int, LatentMoments] = {}
+
+        def put(start: int, part: Part) -> None:
+            nonlocal array
+            if array is None:
+                array = self._open(building / "moments.npy", part.moments.shape[1:])
+            array[start : start + PART] = part.moments
+            sums[start] = part.sums
+
+        count = len(self.data.images)
+        with progress(MofNCompleteColumn()) as bar:
+            task = bar.add_task("encoding the images", total=count)
+            for start in self.starts[:: self.share.count]:
+                put(start, self.encode(start))
+                bar.update(task, completed=min(start + PART * self.share.count, count))
+        self.share.wait()
+        for start in self.starts:
+            if start not in sums:
+                passed = _passed(building, start)
+                put(start, Part.read(passed) if passed.exists() else self.encode(start))
+                passed.unlink(missing_ok=True)
+        assert array is not None
+        channels = LatentMoments()
+        for start in self.starts:
+            channels.merge(sums[start])
+        scale = {"mean": channels.mean.tolist(), "std": channels.std.tolist()}
+        array.flush()
+        meta = {"shape": [*array.shape], **scale, "moments": crc(array)}
+        meta["sum"] = digest(meta)
+        (building / "meta.json").write_text(json.dumps(meta))
+
+    def _open(self, path: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+        whole = (len(self.data.images), *shape)
+        copies = 2 if self.share.count > 1 else 1  # the files of the other processes
+        check_room(path.parent.parent, 2 * int(np.prod(whole)) * copies, "the latents")
+        return create(path, np.float16, whole)
+
+
+def _passed(building: Path, start: int) -> Path:
+    """Return the path of the file in which a process passes a part to the first process."""
+    return building / f"{start:09d}.safetensors"
+
+
+def digest(meta: dict[str, Any]) -> str:
+    """Return the SHA-256 of the facts in an entry's meta.json."""
+    facts = [meta[name] for name in ("shape", "mean", "std", "moments")]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
