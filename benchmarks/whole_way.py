@@ -263,7 +263,8 @@ def main() -> None:
         f"two were timed in turn, in {flags.pairs} rounds, or in {4 * flags.pairs} rounds for the "
         "training step. Times are medians. A ratio is the speed of the command divided by the "
         "speed of its unavoidable part; for the cold start, the last column has the difference in "
-        "time. It shows the median over the rounds, with the least and the greatest in brackets. "
+        "time. The last column shows the median over the rounds, with the least and the greatest "
+        "in brackets. "
         f"Measured on {machine('torch', 'pillow')}.\n\n"
         f"```\npython benchmarks/whole_way.py\n```\n\n{table}\n",
     )

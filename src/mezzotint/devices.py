@@ -201,6 +201,22 @@ def forked(device: torch.device) -> AbstractContextManager[Any]:
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """Return a context in which to make networks whose weights are then read from a file.
+
+    The networks are in float32, also if torch's default type is another. Their initial weights are
+    random, but torch's random generator is restored at the end.
+    """
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.random.fork_rng([]):
+            yield
+    finally:
+        torch.set_default_dtype(default)
+
+
 def mesh(device: torch.device) -> DeviceMesh:
     """Return a one-dimensional mesh of the devices of all processes.
 

@@ -179,7 +179,7 @@ class Registry(dict[str, T], Generic[T]):
     def __setitem__(self, name: str, choice: T) -> None:
         if self.kind and not isinstance(choice, self.kind):
             raise UserError(
-                f"the {self.noun} {name!r} is of type {type(choice).__name__}: enter it as "
+                f"the {self.noun} {name!r} is of type {type(choice).__name__}: register it as "
                 f"{self.kind.__name__}(...)"
             )
         super().__setitem__(name, choice)

@@ -20,7 +20,7 @@ SMALL = UNet2DConfig(
     ("change", "message"),
     [
         ({"channels": ()}, "the channels are ()"),
-        ({"channels": (9, 16)}, "choose an even first number of 4 or more"),
+        ({"channels": (9, 16)}, "choose an even number of 4 or more as the first"),
         ({"channels": (8, 18)}, "the number of groups is 4, which does not divide 18 channels"),
         ({"head_width": 6}, "the head width is 6, which does not divide 8 channels"),
         ({"shift": 2}, "shift"),

@@ -231,7 +231,7 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         (lambda p, x, m: p.vary(x[..., :8]), r"but the model's are \(3, 16, 16\): scale and crop"),
         (lambda p, x, m: p.vary(x[:0]), "there are no `images`"),
         (lambda p, x, m: p.vary(x, 1.5), r"`strength` is 1\.5: choose 0 to 1"),
-        (lambda p, x, m: p.vary(x, 0.01, steps=10), "is rounded to 0 of the 10 steps"),
+        (lambda p, x, m: p.vary(x, 0.01, steps=10), "rounds to none of the 10 steps"),
         (lambda p, x, m: p.vary(x, 0.5, [0, 1]), "2 `labels` for 3 images"),
         (lambda p, x, m: p.vary(x, 0.5, "z"), "there is no class 'z'"),
         (lambda p, x, m: p.invert(x, sampler="ddpm"), "needs a deterministic sampler"),

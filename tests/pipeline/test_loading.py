@@ -124,3 +124,24 @@ def test_a_learned_variance_is_trained_loaded_and_sampled_with(tiny, tmp_path: P
     assert not torch.equal(pictures["learned"], pictures["small"])
     assert not torch.equal(pictures["learned"], pictures["large"])
     assert pipe.sample(3, sampler="unipc").shape == (3, 3, 32, 32)
+
+
+def test_loading_leaves_torchs_random_generator_and_default_type(trained: Path) -> None:
+    wanted, before = mz.load(trained).sample(2), torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        pipe = mz.load(trained)
+        assert {weight.dtype for weight in pipe.net.parameters()} == {torch.float32}
+        assert torch.equal(pipe.sample(2), wanted)
+        mz.compare(
+            wanted,
+            wanted.flip(0),
+            network="glyphs",
+            metrics="accuracy",
+            labels=[1, 2],
+            classes=list("0123456789"),
+        )
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -98,6 +98,11 @@ def test_what_keeps_a_training_from_beginning_is_one_line(tiny, trained, tmp_pat
         "`timesteps=1000`"
     )
     assert "fit less than half of the network" in refused(channels=(12, 24))
+    groups = mz.load(trained).net.config.groups
+    assert refused(groups=2) == (
+        f"the weights of {trained} were trained with `groups={groups}`, but this network has "
+        f"groups 2: pass `groups={groups}`"
+    )
     assert "matches no weight: the names begin with time, label, stem" in refused(freeze=("up",))
     assert "leaves no weight to train" in refused(freeze=("*",))
     assert "a weight with random values" in refused(freeze=("out.*",), learn_variance=True)

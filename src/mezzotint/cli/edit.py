@@ -300,7 +300,7 @@ def _interpolate(
 
 
 def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
-    """Return the noise from which the model makes given images, and samples from this noise."""
+    """Find the noise from which the model makes given images, and the images it makes from it."""
     given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
     noise = pipe.invert(given, corrections=flags.corrections, **shared)
     unlabelled = 0.0 if pipe.every else 1.0

@@ -136,7 +136,8 @@ def write(
     if meta["skipped"]:
         raise UserError(
             f"{counted(meta['skipped'], 'image')} cannot be read, so the conditions would not "
-            "match the other images: repair or remove the unreadable ones, and leave out `skip_bad`"
+            "match the remaining images: repair or remove the unreadable ones, and leave out "
+            "`skip_bad`"
         )
 
     def before() -> Iterator[tuple[str, tuple[int, int]]]:

@@ -72,7 +72,10 @@ def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Part:
-    """The latents of `PART` images: ``moments`` as in `PreparedLatents`, and their sums."""
+    """The latents of a part of the data set, and their sums by channel.
+
+    ``moments`` has the axes of `PreparedLatents.moments`.
+    """
 
     moments: npt.NDArray[np.float16]
     sums: LatentMoments
@@ -180,6 +183,6 @@ def _passed(building: Path, start: int) -> Path:
 
 
 def digest(meta: dict[str, Any]) -> str:
-    """Return the SHA-256 of the facts in an entry's meta.json."""
+    """Return the SHA-256 of the facts in the meta.json of an entry of the cache."""
     facts = [meta[name] for name in ("shape", "mean", "std", "moments")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -16,7 +16,7 @@ CHANNELS = {1: "grey", 3: "RGB"}
 
 
 def understood(data: Prepared) -> str:
-    """Return a data set in words: number, size, channels and values of the images, and conditions.
+    """Describe a data set: number, size, channels and values of the images, and conditions.
 
     The description also lists scaling, conversions and left-out images.
     """

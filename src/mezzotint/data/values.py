@@ -133,7 +133,7 @@ class Values:
         return self.in_eight_bits(images).expand(-1, 3, -1, -1)
 
     def as_rgb(self, channels: int) -> str:
-        """Return in words how `rgb` converts images of this many channels; "" if they are RGB.
+        """Describe how `rgb` converts images of ``channels`` channels; "" if they are RGB.
 
         Raises UserError for images that cannot be converted to RGB.
         """
@@ -141,8 +141,8 @@ class Values:
             what = "transparent images" if self.alpha else f"images of {channels} channels"
             raise UserError(
                 f"{what} cannot be measured, because the networks of the metrics need RGB: prepare "
-                'them with `mode="rgb"`, or pass the means and covariances of your own features to '
-                "mz.frechet_distance"
+                'these images with `mode="rgb"`, or pass the means and covariances of your own '
+                "features to mz.frechet_distance"
             )
         grey = "grey images are measured as RGB with three equal channels" * (channels == 1)
         scale = "" if self.eight_bit else f"their values, {self}, are scaled to 0..255"

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mezzotint.devices import on_cpu
 from mezzotint.diffusion.level import Level
+from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.errors import UserError
 
 
@@ -19,6 +20,21 @@ class Finite:
 
     def __init__(self) -> None:
         self.answers: list[tuple[Level | None, Tensor]] = []
+
+    def checked(self, denoise: Denoiser) -> Denoiser:
+        """Wrap a denoiser: check the shape of its estimates, and note whether they are finite."""
+
+        def estimate(x: Tensor, level: Level) -> Tensor:
+            x0 = denoise(x, level)
+            if x0.shape != x.shape:  # broadcasting would hide the mistake
+                raise UserError(
+                    f"the denoiser's estimate has the shape {tuple(x0.shape)}: return it in the "
+                    f"shape of x, {tuple(x.shape)}"
+                )
+            self.note(x0, level)
+            return x0
+
+        return estimate
 
     def note(self, x0: Tensor, level: Level | None) -> None:
         """Check an estimate, or the sampler's result if ``level`` is None.

@@ -157,9 +157,9 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
     """Return a finding that compares the feature distances within a class in samples and in data.
 
     If the ratio of the mean distances is 0.5, samples have a quarter of the data's variance within
-    a class; if it is 0.71, they have half of this variance. Odena et al. 2017 (arXiv 1610.09585)
-    detect collapsed classes in this way, with SSIM. Without classes, or with too few samples of
-    each class, all samples count as one class.
+    a class; if it is 0.71, they have half of the data's variance. Odena et al. 2017 (arXiv
+    1610.09585) detect collapsed classes in this way, with SSIM. Without classes, or with too few
+    samples of each class, all samples count as one class.
     """
     if labels is None or data_labels is None or _pairs(labels).sum() < 100:
         labels, data_labels = torch.zeros(len(made)), torch.zeros(len(data))

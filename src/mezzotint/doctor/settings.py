@@ -52,7 +52,7 @@ def signal(level: Level, shape: tuple[int, int, int]) -> float:
 
 
 def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
-    """Return a finding on whether the schedule's last timestep is free of `signal`."""
+    """Return a finding on whether the last timestep still shows the image; see `signal`."""
     level = schedule.row(len(schedule))
     shown = signal(level, shape)
     return judge(

@@ -229,7 +229,10 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _mark(out: Path) -> dict[str, Any]:
-    """Return the settings that an earlier request stored in the grid; {} if there are none."""
+    """Return the settings that an earlier request stored in the file ``out``, a grid of samples.
+
+    Return {} if there are none.
+    """
     mark: Any = {}
     # Image.open is not used, because it refuses large images.
     with suppress(OSError, SyntaxError, ValueError), PngImageFile(regular(grid_of(out))) as image:

@@ -95,7 +95,7 @@ def measure_samples(
 
     The numbers in ``tiers`` must rise. Each tier keeps the samples of the tier before it, and adds
     more. The samples are kept in ``folder``. For each tier and each `Measure`, the first process
-    yields the features of the samples and their figures. The other processes make their blocks of
+    yields the features and the figures of the samples. The other processes make their blocks of
     samples, compute features, and yield nothing. Raises UserError if a metric or a setting does not
     exist or does not suit the model, and if the first tier has fewer than 10 samples.
     """

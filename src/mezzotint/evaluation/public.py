@@ -274,7 +274,9 @@ def _images(
     if isinstance(images, Prepared):
         for name, value in {"labels": labels, "classes": classes}.items():
             if value is not None:
-                raise UserError(f"`{argument}` are prepared already: leave out `{name}`")
+                raise UserError(
+                    f"the images in `{argument}` are prepared already: leave out `{name}`"
+                )
     if not _in_memory(images) and labels is classes is None:
         return images_of(images)
     with arguments_called(data=argument):

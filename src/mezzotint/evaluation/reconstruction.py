@@ -43,12 +43,12 @@ def reconstruct(
 ) -> Reconstructions:
     """Encode images, decode the posterior's mean, and compare the results with the originals.
 
-    Returns the figures of this comparison, and the mean and standard deviation of latents that are
-    drawn from the posterior. These two are computed from the posterior's moments, without drawing.
-    The figures, each with its 95 % interval, are:
+    Returns the figures of this comparison, and the mean and standard deviation of the latents. Both
+    are computed from the moments of the posterior, so nothing is drawn. The figures, each with its
+    95 % interval, are:
 
-    - the distances in DISTANCES that ``chosen`` names, computed with the feature network of each
-      Measure in ``measures``, whose reference must be made from the originals;
+    - the distances in DISTANCES whose names are in ``chosen``, once with each Measure in
+      ``measures``; the reference of each Measure must be made from the originals;
     - psnr (dB) and ssim, the means over all pairs of an image and its reconstruction;
     - kl, the mean divergence of the posterior from N(0, I) before scaling, in nats per image;
       TAESD's latents are deterministic and have no kl.

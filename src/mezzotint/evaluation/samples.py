@@ -70,7 +70,7 @@ def block(folder: Path, i: int) -> Path:
 def stored(folder: Path, start: int, end: int, batch: int) -> Iterator[Tensor]:
     """Yield the samples with the indices ``start`` to ``end - 1``, several at a time.
 
-    The files in the folder (blocks) hold ``batch`` samples each. Raises UserError for a damaged
+    Each file in the folder, a block, holds ``batch`` samples. Raises UserError for a damaged
     block.
     """
     for i in range(start // batch, -(-end // batch)):

@@ -144,13 +144,14 @@ def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
     pytorch-fid does. The weights of these two come from the file $MEZZOTINT_INCEPTION, or are
     downloaded once. Raises UserError for any other name, and if weights are not available.
     """
-    return NETWORKS[name](torch.device(device))
+    with devices.loading():
+        return NETWORKS[name](torch.device(device))
 
 
 def choose(data: str) -> str:
     """Return the name of the packaged network that was trained on the data set called ``data``.
 
-    For any other data it is ``cifar10``, the network for photographs, whatever the classes are.
+    For any other data it is ``cifar10``, the network for photographs, also if the classes differ.
     """
     return data if data in PACKAGED else "cifar10"
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mezzotint import devices
 from mezzotint.errors import UserError
 from mezzotint.metrics import efficientnet
 from mezzotint.metrics.classifier import PACKAGED, load
@@ -72,7 +73,8 @@ def stages(name: str, device: torch.device) -> list[Stage]:
     """Return the stages of the network ``name``, each with the weights w of its channels."""
     if name not in NAMES:
         raise UserError(f"there is no perceptual distance {name!r}: choose {', '.join(NAMES)}")
-    parts = MADE[name]() if name in MADE else _own(name)
+    with devices.loading():
+        parts = MADE[name]() if name in MADE else _own(name)
     for part, _ in parts:
         part.eval().requires_grad_(False).to(device, memory_format=LAST)  # type: ignore[call-overload]
     return [(part, weights.to(device)) for part, weights in parts]

@@ -18,7 +18,10 @@ PRECISION_K, DENSITY_K = 3, 5  # the k of the neighbour at which a ball ends, as
 
 
 def prdc(seen: Comparison) -> Iterator[Figure]:
-    """Yield the four figures of `neighbourhood`, from the same number of images of each set."""
+    """Yield the four figures of `neighbourhood`.
+
+    The samples and the reference are reduced to the same number of images.
+    """
     n, m = seen.count, seen.against.origin.count
     few = min(n, m, MOST)
     real, made = seen.against.pool[shuffled(m)[:few]], seen.pool[shuffled(n)[:few]]

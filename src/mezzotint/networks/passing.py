@@ -113,8 +113,8 @@ def _called(net: Callable[[], Any]) -> nn.Module:
         inspect.signature(net).bind()
     except TypeError as error:
         raise UserError(
-            f"`net` cannot be called without arguments ({error}): pass a functools.partial with "
-            "its arguments, or the module that it makes"
+            f"`net` cannot be called without arguments ({error}): pass functools.partial(net, ...) "
+            "with the arguments, or the module that `net` makes"
         ) from None
     except ValueError:  # without a signature, the call itself will show an error
         pass

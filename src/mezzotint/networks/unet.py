@@ -45,7 +45,7 @@ class UNetConfig:
             raise ValueError("`channels` is empty: give the number of channels at each level")
         if self.channels[0] % 2 or self.channels[0] < 4:
             raise ValueError(
-                f"`channels` is {self.channels}: choose an even first number of 4 or more"
+                f"`channels` is {self.channels}: choose an even number of 4 or more as the first"
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(

@@ -65,7 +65,7 @@ class UNet2DConfig:
     def __post_init__(self) -> None:
         if not self.channels or self.channels[0] % 2 or self.channels[0] < 4:
             raise ValueError(
-                f"the channels are {self.channels}: choose an even first number of 4 or more"
+                f"the channels are {self.channels}: choose an even number of 4 or more as the first"
             )
         if bad := [c for c in self.channels if c % self.groups]:
             raise ValueError(

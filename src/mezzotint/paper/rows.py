@@ -165,8 +165,8 @@ def make(
     """Make the missing samples of rows; return the time and memory of each row's samples.
 
     The rows alternate batch by batch, and every batch is timed. If a row has all its samples, BATCH
-    samples are made again for timing. If the network is compiled, it first makes samples in two
-    steps, so that the time of the compilation does not count.
+    samples are made again for timing. If the network is compiled, samples of two denoising
+    steps are made first, so that the time of the compilation does not count.
     """
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
     missing: dict[Row, list[int]] = {}

@@ -66,7 +66,7 @@ def _speed(results: Results) -> Verdict:
 
 
 def _memory(results: Results) -> Verdict:
-    """Return the verdict on the memory, from DDPM's peak and the smallest peak of DDIM's rows."""
+    """Return the verdict on the memory: DDPM's peak, against the smallest peak of DDIM's rows."""
     ddpm, ddim = _samplers(results)
     used = [found for row in ddim if (found := results.rows[row]["memory"])]
     most = results.rows[ddpm]["memory"] if ddpm else None

@@ -55,7 +55,7 @@ class Pixels:
         return images
 
     def image_shape(self, latents: Shape) -> Shape:
-        """Return the shape of images for x of shape (C, H, W), which is the same."""
+        """Return the shape (C, H, W) of images, which is also the shape of x."""
         return latents
 
 

@@ -20,12 +20,12 @@ LABEL = "label"  # the name of the class among the conditions
 def of_images(
     pipe: Pipeline, n: int, labels: Labels, condition: Any, first: int
 ) -> dict[str, Tensor] | None:
-    """Return the conditions of n images from index ``first`` on; None if there are none.
+    """Return the conditions of n images from index ``first`` on; None for a model without them.
 
-    Missing conditions are null. If no condition is given, the conditions of the training images in
-    ``pipe.examples`` are used in turn, or all classes in turn if there are no such images. The
-    result is None if the model has neither. Raises UserError if a condition or a label does not
-    exist, or does not suit the model.
+    If some conditions are given, the others are null. If none is given, the conditions of the
+    training images in ``pipe.examples`` are used in turn, or all classes in turn if there are no
+    such images. The result is None if the model has neither. Raises UserError if a condition or a
+    label does not exist, or does not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:

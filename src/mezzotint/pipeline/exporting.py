@@ -38,8 +38,9 @@ def export(
     mz.load("cifar10").export("cifar10-diffusers")
     ```
 
-    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. By DDIM from the
-      same noise, it makes the same images as the model in float32. If diffusers' own DDIMPipeline
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. Sampled by
+      DDIM from the same noise, the loaded pipeline makes the images that this model makes in
+      float32. If diffusers' own DDIMPipeline
       cannot sample the model, for example because the model has classes, works on latents or is a
       DiT, the folder contains the code of a pipeline, and diffusers needs
       ``trust_remote_code=True``. `load` reads the folder back, with the same weights.
@@ -194,8 +195,8 @@ def _onnx(pipe: Pipeline, folder: Path) -> None:
     lost += ["clipping"] * (how.clipping == "dynamic")
     if lost:
         warn(
-            f"the model's defaults have `{lost[0]}`, which the sample.py of the export ignores, so "
-            "the export makes other images than the model"
+            f"the model's defaults have `{lost[0]}`, which the exported sample.py ignores: it "
+            "makes other images than the model"
         )
     decoder = pipe.codec.pixels if isinstance(pipe.codec, Latents) else None
     model = onnx_out.Model(

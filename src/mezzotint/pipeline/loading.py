@@ -120,7 +120,8 @@ def load(
             raise _not_own(folder)
         if is_autoencoder(folder):
             raise _no_images(folder)
-        return read_pipeline(folder, device).in_precision(precision)
+        with devices.loading():
+            return read_pipeline(folder, device).in_precision(precision)
     raise _nothing(folder)
 
 
@@ -161,7 +162,8 @@ def load_codec(
     if found := _read(folder, lambda found: _codec(found, device)):
         codec = found
     elif saved_by_diffusers(folder):
-        codec = read_codec(folder, device)
+        with devices.loading():
+            codec = read_codec(folder, device)
     else:
         raise _nothing(folder)
     return codec if dtype == torch.float32 else codec.in_precision(dtype)
@@ -209,10 +211,12 @@ def _read(folder: Path, read: Callable[[Path], T]) -> T | None:
     """
     if (folder / checkpoint.MANIFEST).exists() or shipped.is_shipped(folder):
         shipped.verify(folder)
-        return read(folder)
+        with devices.loading():
+            return read(folder)
     if (folder / "checkpoints").is_dir():
         configuration.read(folder / "config.json")  # refuse a run of a newer version
-        return checkpoint.usable(folder / "checkpoints", read, warn)
+        with devices.loading():
+            return checkpoint.usable(folder / "checkpoints", read, warn)
     return None
 
 

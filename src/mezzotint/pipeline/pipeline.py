@@ -262,7 +262,7 @@ class Pipeline:
     def _guided(
         self, given: Given | None, guidance: Scale, rescale: float, clipping: str
     ) -> Denoiser:
-        """Return the denoiser for checked conditions; None makes all of them null."""
+        """Return the denoiser for checked conditions; all are null if ``given`` is None."""
         if self.few_step and guidance != 1:
             raise few_step.guided(self.few_step)
         if self.few_step and self.every and given is None:

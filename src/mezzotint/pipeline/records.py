@@ -106,7 +106,7 @@ def _checkpoint(pipe: Pipeline) -> Path | None:
 
 
 def _holds(place: Path, weights: Mapping[str, torch.Tensor]) -> bool:
-    """Return whether a folder is a checkpoint of these averaged weights."""
+    """Return whether a folder is a checkpoint whose averaged weights are ``weights``."""
     try:
         found = checkpoint.tensors(place, "ema")
     except UserError:

@@ -94,8 +94,8 @@ def inpaint(
     hidden = F.max_pool2d((fill > 0).float(), factor, ceil_mode=True)
     if hidden.all(0).all():
         raise UserError(
-            "every latent of this model has pixels in the `mask`, so nothing of the images would "
-            "be kept: fill in a smaller part"
+            "the `mask` touches every cell of the latents (a cell stands for several pixels), so "
+            "nothing of the images would be kept: fill in a smaller part"
         )
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
@@ -240,8 +240,9 @@ def restore(
     Args:
         pipe: The model.
         y: The observations, (N, ...): floats on the scale on which images are in [-1, 1]; or
-            integers in the type of the model's images. With a linear A, these are the output of A
-            for images of that type. Otherwise they are scaled to [-1, 1] as images are.
+            integers in the type of the model's images. If A is linear, integers must be the output
+            of A for images of that type. If A is not linear, integers are scaled to [-1, 1] like
+            images.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
@@ -376,6 +377,6 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
 
 
 def shares(mask: Tensor) -> Tensor:
-    """Return a mask as float from 0 to 1; a uint8 mask has values 0 to 255, or only 0 and 1."""
+    """Convert a mask to float from 0 to 1. A uint8 mask may have values 0 to 255, or 0 and 1."""
     bytewise = mask.dtype == torch.uint8 and bool((mask > 1).any())
     return mask.float() / (255 if bytewise else 1)

@@ -2,8 +2,8 @@
 
 They are folders in ``pretrained`` in the package. Models that are too large for the package are in
 ``models`` in a checkout of the repository. Each folder is a checkpoint of the averaged weights in
-bf16. It also has a README.md with the model card, and recommended.json if the run was swept. The
-manifest holds the checksums and the version of the format.
+bf16. It also has a README.md with the model card, and recommended.json if settings were recommended
+by a sweep. Its file manifest.json holds the checksums and the version of the format.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def find(path: str | Path) -> Path | None:
 
 
 def verify(folder: Path) -> None:
-    """Check the format of a checkpoint, and its files against their checksums.
+    """Check the format of a checkpoint and the checksums of its files.
 
     Raises Damaged for a damaged file, and UserError for another format. For a damaged model that is
     shipped, the message says to reinstall mezzotint.

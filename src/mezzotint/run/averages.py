@@ -89,8 +89,8 @@ def average(
         if error > POOR:
             warn(
                 f"an average of length {each:g} that is made of {len(snapshots)} snapshots has a "
-                f"relative error of {error:.1%}: choose a length nearer to 0.05 or 0.1, the "
-                "lengths in the snapshots, or train with more snapshots"
+                f"relative error of {error:.1%}: choose a length nearer to those in the "
+                "snapshots, which are 0.05 and 0.1, or train with more snapshots"
             )
         found.append(Average(_write(place, newest, tensors, each, end), each, error))
     return found
@@ -117,8 +117,8 @@ def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
     if len(snapshots) < 2:
         raise UserError(
             f"{folder} has {'1 snapshot' if snapshots else 'no snapshots'}, and an average needs "
-            "two or more: train with `snapshots` (images from one snapshot to the next), for "
-            "example a hundredth of `images`"
+            "two or more: train with `snapshots`, the number of images from one snapshot to "
+            "the next; choose for example a hundredth of `images`"
         )
     return newest, snapshots
 

@@ -223,8 +223,8 @@ def task_of(
     """
     if teacher.conditions and objective.method == "trajectory":
         raise UserError(
-            "the method trajectory can draw classes at random, but not the other conditions of the "
-            "teacher: choose another `method`"
+            "the method 'trajectory' can draw classes at random, but not the other conditions of "
+            "the teacher: choose another `method`"
         )
     teacher.net.compile_for(train.steps)
     return DISTILLATIONS[objective.method](

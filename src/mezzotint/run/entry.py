@@ -204,7 +204,7 @@ def _training(
 ) -> Iterator[Progress]:
     if not torch.is_grad_enabled():
         raise UserError(
-            "a training needs gradients, but they are turned off: call it outside of "
+            "a training needs gradients, but they are turned off: start the training outside of "
             "torch.no_grad() and torch.inference_mode()"
         )
     if track is not None and track not in TRACKERS:

@@ -77,10 +77,11 @@ def take_weights(
 
     Raises:
         UserError: If the weights fit less than half of the network, or the model has another
-            schedule, prediction or codec.
+            schedule, prediction or codec, or other groups or attention heads.
     """
     pipe = _loaded(experiment.init)
     _check(pipe, experiment)
+    _check_shapeless(experiment.init, pipe.net, net)
     ours, theirs = net.state_dict(), pipe.net.state_dict()
     fits = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
     anew = [name for name in ours if name not in fits]
@@ -188,6 +189,17 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
             raise UserError(
                 f"{init} works in the latents of another autoencoder than `vae`: pass `vae={init}` "
                 "to use its own"
+            )
+
+
+def _check_shapeless(init: str, theirs: Network, ours: Network) -> None:
+    """Raise UserError if two networks differ in a setting that no weight's shape depends on."""
+    for name in ("groups", "head_width", "heads"):
+        was, now = (getattr(getattr(net, "config", None), name, None) for net in (theirs, ours))
+        if type(theirs) is type(ours) and was != now:
+            raise UserError(
+                f"the weights of {init} were trained with `{name}={was}`, but this network has "
+                f"{name} {now}: pass `{name}={was}`"
             )
 
 

@@ -56,7 +56,7 @@ def joined(own: bool = False) -> Accelerator:
 def greatest(number: int) -> int:
     """Return the greatest of the numbers that all processes pass to this function.
 
-    The processes wait for each other here, but not for their GPUs.
+    The processes wait for each other, but no process waits for its own GPU.
     """
     found = torch.tensor([number])
     torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, _beside_the_gpus())

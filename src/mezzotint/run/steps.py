@@ -205,7 +205,7 @@ class Steps:
     def _saved(self, writes: bool = False) -> str:
         """Write a checkpoint and return a note about it.
 
-        Only the first process writes, or this process if ``writes`` is set. If the weights are
+        The first process writes; with ``writes``, this process writes instead. If the weights are
         divided, all processes must call this, because they gather the weights together.
         """
         tensors = self.state.tensors()
@@ -242,8 +242,8 @@ def _begun(steps: Iterator[Step], stop: Stop, before: int) -> Iterator[Step]:
     """Yield the steps of a training; raise Interrupted if a signal makes the first step fail.
 
     The first step waits for the compiler, and Ctrl-C in a terminal also stops the compiler. Nothing
-    is lost, because this process has not trained a step yet. ``before`` is the number of steps that
-    were made before this process began or resumed the training.
+    is lost, because this process has not trained a step yet. ``before`` is the number of steps of
+    the checkpoint from which the training resumes, or 0.
     """
     try:
         first = next(steps, None)

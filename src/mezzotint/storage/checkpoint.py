@@ -232,9 +232,9 @@ def _write(path: Path, data: bytes) -> None:
 def _sweep(folder: Path, name: str) -> None:
     """Clean up after an interrupted save of the checkpoint ``name``.
 
-    Unfinished folders are removed, and folders that were moved aside are restored. If ``name`` is a
-    ``step-N``, this cleans up after all ``step-N``. Other checkpoints, such as ``best``, are not
-    touched, because another process may be writing them.
+    Unfinished folders are removed, and folders that were moved aside are restored. If ``name`` is
+    that of a step, such as ``step-100``, this cleans up after the saves of all steps. Other
+    checkpoints, such as ``best``, are not touched, because another process may be writing them.
     """
     kind = "step-*" if name.startswith("step-") else name
     for leftover in folder.glob(f".new-{kind}"):

@@ -307,7 +307,7 @@ def test_a_method_that_spoils_the_result_is_refused(result: Any, message: str) -
 
 
 def test_an_entry_that_is_no_sampler_is_refused() -> None:
-    with pytest.raises(mz.UserError, match=r"'mine' is of type function: enter it as Sampler\("):
+    with pytest.raises(mz.UserError, match=r"'mine' is of type function: register it as Sampler\("):
         mz.SAMPLERS["mine"] = lambda denoise, x, grid: x
 
 
@@ -327,3 +327,11 @@ def test_no_function_body_of_the_samplers_stands_twice() -> None:
                 here = f"{file.name}: {node.name}"
                 assert bodies.setdefault(ast.dump(ast.Module(body, [])), here) == here
     assert len(bodies) > 10
+
+
+def test_an_option_without_a_default_is_refused() -> None:
+    def own(denoise: Denoiser, x: Tensor, grid: list[Level], strength: float) -> Tensor:
+        return x
+
+    with pytest.raises(mz.UserError, match="the sampler's option 'strength' has no default"):
+        mz.Sampler(own)

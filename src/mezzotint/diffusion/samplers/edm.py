@@ -47,10 +47,7 @@ def edm(
     """
     if not (churn >= 0 and low <= high and inflate > 0):
         said = f"`churn` is {churn:g}, `low` {low:g}, `high` {high:g} and `inflate` {inflate:g}"
-        raise UserError(
-            f"{said}: choose a `churn` of 0 or more, a `low` of at most `high`, "
-            "and an `inflate` above 0"
-        )
+        raise UserError(f"{said}: choose 0 <= `churn`, `low` <= `high` and 0 < `inflate`")
     gamma = min(churn / (len(grid) - 1), math.sqrt(2) - 1)
     for t, s in pairwise(grid):
         if gamma and low * t.alpha <= t.sigma <= high * t.alpha:
@@ -65,8 +62,7 @@ def edm(
 def between(grid: list[Level], angle: float) -> Level:
     """Return the level at ``atan2(sigma, alpha) = angle``, with t interpolated in the grid.
 
-    Samplers do not know the schedule, so t is an estimate. In most grids of ten steps, its error is
-    at most about 20 of 1000 timesteps.
+    In most grids of ten steps, the error of t is at most about 20 of 1000 timesteps.
     """
     angles = [math.atan2(level.sigma, level.alpha) for level in reversed(grid)]
     angle = min(angle, angles[-1])

@@ -43,6 +43,11 @@ class Sampler:
     least: int = 1
     few_step: bool = False
 
+    def __post_init__(self) -> None:
+        for name, default in self.options.items():
+            if default is inspect.Parameter.empty:
+                raise UserError(f"the sampler's option {name!r} has no default: give it one")
+
     def __call__(
         self, denoise: Denoiser, x: Tensor, grid: list[Level], *, grad: bool = False, **options: Any
     ) -> Tensor:
@@ -76,7 +81,7 @@ class Sampler:
             self.check(name)
         finite = Finite()
         with torch.set_grad_enabled(grad):
-            made = self.method(_checked(denoise, finite), x, grid, **given)
+            made = self.method(finite.checked(denoise), x, grid, **given)
         return finite.result(made, x)
 
     @cached_property
@@ -84,7 +89,8 @@ class Sampler:
         """The method's options and their defaults: its parameters after the first three."""
         bound = self.method.keywords if isinstance(self.method, partial) else {}
         parameters = list(inspect.signature(self.method).parameters.values())[3:]
-        return {p.name: p.default for p in parameters if p.name != "randn" and p.name not in bound}
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        return {p.name: p.default for p in named if p.name not in ("randn", *bound)}
 
     def check(self, option: str) -> None:
         """Raise UserError unless the method has the option."""
@@ -109,19 +115,3 @@ class Sampler:
                 f"{self.cost(self.least)} or more, for {self.least} steps"
             )
         return (calls - 1) // self.calls + 1
-
-
-def _checked(denoise: Denoiser, finite: Finite) -> Denoiser:
-    """Wrap a denoiser to check the shape of its estimates, and to note whether they are finite."""
-
-    def checked(x: Tensor, level: Level) -> Tensor:
-        x0 = denoise(x, level)
-        if x0.shape != x.shape:  # broadcasting would hide the mistake
-            raise UserError(
-                f"the denoiser's estimate has the shape {tuple(x0.shape)}: return it in the shape "
-                f"of x, {tuple(x.shape)}"
-            )
-        finite.note(x0, level)
-        return x0
-
-    return checked

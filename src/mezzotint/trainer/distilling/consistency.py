@@ -8,8 +8,8 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 class Consistency(AlongTeacher):
     """Train a student f that follows the teacher's flow from any level to the clean image.
 
-    It is `AlongTeacher` with the whole path as one part (Song et al. 2023, arXiv 2303.01469). Luo
-    et al. 2023, arXiv 2310.04378, add guidance.
+    This method is `AlongTeacher` with the whole path as one part (Song et al. 2023, arXiv
+    2303.01469). Luo et al. 2023, arXiv 2310.04378, add guidance.
     """
 
     eta, any_calls, usual_steps = 1.0, True, 32
