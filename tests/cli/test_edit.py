@@ -122,6 +122,9 @@ def test_an_animation_shows_the_way_from_noise_to_image(here: Path, trained: Pat
     assert np.abs(first - last).mean() > np.abs(last.mean() - made.mean())
     assert "film.webp exists" in refused("sample run --n 3 --film film.webp --out other", capsys)
     assert ".webp or .gif" in refused("sample run --n 3 --film film.mp4 --out other", capsys)
+    Path("a-file").touch()
+    said = refused("sample run --n 3 --film a-file/film.webp --out other", capsys)
+    assert "choose another --film" in said
     with pytest.raises(mz.UserError, match="choose 64 or fewer"):
         mz.animate(trained, "many.gif", 65)
 

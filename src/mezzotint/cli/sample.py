@@ -15,7 +15,7 @@ from mezzotint.cli.flags import check_sampling, labels_of, parse, settings, subj
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import UNDER_WAY, bar
 from mezzotint.drawing.colour import channel_statistics
-from mezzotint.errors import counted
+from mezzotint.errors import arguments_called, counted
 from mezzotint.evaluation.folder import GRID
 from mezzotint.evaluation.worded import condition_of
 from mezzotint.networks.precision import Precision
@@ -105,7 +105,8 @@ def sample(arguments: list[str]) -> Answer:
     condition = {name: value for name, (value, _) in given.items()} or None
     n = _count(flags, given, rest)
     if flags.film:
-        evaluation.free_film(flags.film)
+        with arguments_called(out="film"):
+            evaluation.free_film(flags.film)
     progress = bar("denoiser calls")
     task = progress.add_task("sample", total=None, loss="")
 

@@ -15,6 +15,7 @@ from mezzotint.config import changed
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import NoiseConfig
+from mezzotint.data.naming import shown
 from mezzotint.diffusion.level import Schedule
 from mezzotint.errors import UserError, warn
 from mezzotint.interop.folder import unmatched
@@ -176,8 +177,8 @@ def check_data(
         )
     if classes != teacher.classes:
         raise UserError(
-            f"the data has the classes {', '.join(classes) or 'none'}, but the teacher has the "
-            f"classes {', '.join(teacher.classes) or 'none'}: give data with the teacher's classes"
+            f"the data has the classes {shown(classes, 10) or 'none'}, but the teacher has the "
+            f"classes {shown(teacher.classes, 10) or 'none'}: give data with the teacher's classes"
         )
     if others != teacher.conditions:
         ours, theirs = ("; ".join(map(str, each)) for each in (others, teacher.conditions))
