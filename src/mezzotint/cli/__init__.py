@@ -88,6 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names of files may not be UTF-8
             stream.reconfigure(errors="backslashreplace")
+    if several():  # torch would warn that it searches for unused weights, as it is asked to
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     words = sys.argv[1:] if arguments is None else arguments
     given = [word for word in words if word != FLAG]
     as_json = given != words
