@@ -114,7 +114,7 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("train glyphs-ddpm --channels 30", "--groups is 8, which does not divide 30: choose"),
         (
             "train glyphs-ddpm --channels 9 --groups 3",
-            "--channels is (9,): choose an even first number",
+            "--channels is (9,): choose an even number of 4",
         ),
         ("train glyphs-ddpm --dropout 2", "dropout: input should be less than 1"),
         ("train glyphs-ddpm --lr inf", "lr: input should be a finite number"),

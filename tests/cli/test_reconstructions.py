@@ -131,7 +131,7 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
         ("VAE --samples 9", "9 images cannot be measured: give at least 10"),
         ("VAE --samples -1", "-1 images cannot be measured: give at least 10"),
         ("VAE --metrics accuracy", "accuracy"),
-        ("VAE --tile 3", "--tile is 3: choose 8 latents"),
+        ("VAE --tile 3", "--tile is 3: choose a side of 8 latents"),
         ("VAE --steps 3", "unknown option --steps"),
         ("EMPTY", "has no checkpoint yet: continue training with --resume"),
         ("BROKEN", "is damaged"),
