@@ -106,8 +106,8 @@ def test_the_score_is_torch_fidelitys() -> None:
 @pytest.mark.parametrize(
     ("p", "splits", "message"),
     [
-        (np.full((5, 2), 0.5), 10, "in 10 parts"),
-        (np.full((5, 2), 0.5), 0, "in 0 parts"),
+        (np.full((5, 2), 0.5), 10, "into 10 parts"),
+        (np.full((5, 2), 0.5), 0, "into 0 parts"),
         (np.full(5, 0.2), 1, "of shape"),
         (np.ones((20, 3)), 2, "apply a softmax"),
         (np.full((20, 2), np.nan), 2, "not finite"),

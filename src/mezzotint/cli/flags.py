@@ -46,8 +46,8 @@ def subject(
     """Split off the first argument, which names a model, a run or data; return it and the rest.
 
     If --help is given without a first argument, print a help and exit. The help lists the flags of
-    ``default``. None means that the flags depend on the missing argument. The help then says "Give
-    ``what``.", and shows the command that lists the flags.
+    ``default``. If ``default`` is None, the flags depend on the missing argument; the help then
+    says "Give ``what``.", and shows the command that lists the flags.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]

@@ -129,7 +129,7 @@ class Encoding:
         return Part(torch.stack(kept, 1).numpy(), sums)
 
     def help(self, building: Path) -> None:
-        """Encode this process's parts, and write them to files in the first process's folder."""
+        """Encode this process's parts of the data, and write them to the first process's folder."""
         if building.exists():  # another machine may have a cache of its own
             for start in self.starts[self.share.number :: self.share.count]:
                 self.encode(start).write(_passed(building, start))

@@ -34,7 +34,10 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Count the files ``names``; ``nouns`` are the reason in singular and in plural."""
+        """Count the files ``names`` that are left out.
+
+        ``nouns`` name such a file and such files, for example ("video", "videos").
+        """
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
 

@@ -14,8 +14,8 @@ from mezzotint.errors import UserError
 class Finite:
     """A check that the estimates x0_hat of a denoiser, and the result of a sampler, are finite.
 
-    Reading the result of a check from a GPU waits for the GPU. So the results of all steps are read
-    together, after the last step.
+    To read the result of a check, the CPU must wait for the GPU. So the results of all steps are
+    read together, after the last step.
     """
 
     def __init__(self) -> None:

@@ -210,7 +210,7 @@ def _short(value: Any) -> str:
 
 
 def _unbroken(found: list[Path]) -> int:
-    """Return the number of files before the first missing number."""
+    """Return how many files are numbered 0, 1, 2 ... without a gap."""
     return next((i for i, path in enumerate(found) if int(path.stem) != i), len(found))
 
 

@@ -203,7 +203,7 @@ def tiny_settings(config: dict[str, Any]) -> Settings:
 
 
 def vae_weights(state: dict[str, Tensor], fields: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of an AutoencoderKL under the keys of a VAE with these fields.
+    """Return the weights of an AutoencoderKL under the keys of a VAE with the fields ``fields``.
 
     q, k and v are stacked into one projection. Older names of the attention's weights are accepted.
     """

@@ -23,7 +23,7 @@ def memorised(seen: Comparison) -> Iterator[Figure]:
             f"the reference has {counted(len(training), 'image')}: give a reference of two or more"
         )
     near = copied(seen.pool, training)
-    note = "compare it with the share of a test set, which is above 0 by chance"
+    note = "compare it with the same figure of a test set, which is above 0 by chance"
     share = float(near.double().mean())
     yield seen.figure("memorised", share, interval.of_share(near), note)
 

@@ -151,7 +151,7 @@ def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
 def choose(data: str) -> str:
     """Return the name of the packaged network that was trained on the data set called ``data``.
 
-    For any other data it is ``cifar10``, the network for photographs, also if the classes differ.
+    For any other data it is ``cifar10``, the network for photographs, even if the classes differ.
     """
     return data if data in PACKAGED else "cifar10"
 

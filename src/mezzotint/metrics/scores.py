@@ -65,8 +65,8 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, 
     p = _float64("a probability", probabilities)
     if p.ndim != 2 or not 1 <= splits <= len(p):
         raise UserError(
-            f"probabilities of shape {tuple(p.shape)} cannot be split in {splits} parts: give (N, "
-            "K), with at least one row for each part"
+            f"probabilities of shape {tuple(p.shape)} cannot be split into {splits} parts: give "
+            "(N, K), with at least one row for each part"
         )
     if p.min() < 0 or not torch.allclose(p.sum(1), p.new_ones(()), rtol=0, atol=1e-3):
         raise UserError("the rows are not probabilities: apply a softmax first")

@@ -38,7 +38,10 @@ class Stage(nn.Module):
         return zip(self.blocks, self.attentions, strict=True)
 
     def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
-        """Resample h by a layer, or by a residual block, which takes its shift from ``shifts``."""
+        """Resample h by a layer or by a residual block.
+
+        A block also needs its shift, which comes from the time embedding: the next of ``shifts``.
+        """
         out: Tensor = self.resample(h, next(shifts)) if self.by_block else self.resample(h)
         return out
 

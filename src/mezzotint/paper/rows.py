@@ -162,7 +162,7 @@ def ready(work: Work, model: str, device: torch.device) -> Pipeline:
 def make(
     plan: Plan, pipe: Pipeline, rows: Sequence[Row], follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
-    """Make the missing samples of rows; return the time and memory of each row's samples.
+    """Make the missing samples for rows of the paper's table; return their time and memory.
 
     The rows alternate batch by batch, and every batch is timed. If a row has all its samples, BATCH
     samples are made again for timing. If the network is compiled, samples of two denoising

@@ -93,7 +93,7 @@ def _guidance(results: Results) -> Verdict:
 
 
 def _fid(results: Results, letter: str) -> Verdict:
-    """Judge the paper's FID of an experiment by our FID, if we measured one."""
+    """Compare the paper's FID of an experiment with our FID, if we measured one."""
     rows = [row for row in results.work.plan.rows if row.letter == letter and row.headline]
     figures = {name: f for row in rows for name, f in results.figures(row).items()}
     fid = next((f for name, f in figures.items() if name.startswith("fid")), None)

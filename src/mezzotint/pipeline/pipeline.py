@@ -433,7 +433,11 @@ class Pipeline:
 
     @property
     def identity(self) -> str:
-        """The `digest` in float32 if the float32 weights are kept, else the current `digest`."""
+        """A `digest` that does not depend on the precision.
+
+        It is computed from the float32 weights. A model that has only bf16 weights has the `digest`
+        of these.
+        """
         try:
             return self.in_precision("float32").digest
         except UserError:

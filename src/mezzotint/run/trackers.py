@@ -231,7 +231,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row of the tracker's file has names of curves and a number of images."""
+    """Return whether a row of the file describes curves that were sent to the tracker."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int

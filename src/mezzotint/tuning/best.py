@@ -37,7 +37,10 @@ def within(front: Sequence[SweepCell], budgets: Iterable[int]) -> dict[int, Swee
 
 
 def recommended(search: Search, best: SweepCell, budgets: dict[int, SweepCell]) -> Recommended:
-    """Return the settings of the best cell overall, and of the best cell within each budget."""
+    """Return the best settings overall, and the best settings for each budget of denoiser calls.
+
+    A cell is one combination of settings that was measured.
+    """
     return Recommended(
         metric=search.name,
         samples=search.samples,

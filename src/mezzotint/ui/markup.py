@@ -78,7 +78,7 @@ def table(columns: Sequence[tuple[str, Sequence[Shown]]], slider: bool) -> str:
 
 
 def _slider(columns: int) -> str:
-    """Return a slider that selects which column of the table after it is shown; 0 shows all."""
+    """Return a slider for the following table: it shows one column, or all columns at 0."""
     return (
         '<label class="mz-slide">Show '
         f'<input type="range" min="0" max="{columns}" value="0" oninput="{SLIDE}">'

@@ -27,9 +27,9 @@ def unipc(
 ) -> Tensor:
     """Sample by UniPC (Zhao et al. 2023, arXiv 2302.04867).
 
-    Each step is DDIM's, with x0_hat replaced by a weighted mean, over the step, of the polynomial
-    in ``lambda = ln(alpha / sigma)`` through the last ``order`` estimates (see `moments`). Once the
-    estimate at the end of the step is known, the step is repeated with a polynomial that also
+    A polynomial in ``lambda = ln(alpha / sigma)`` passes through the last ``order`` estimates. Each
+    step is DDIM's, but x0_hat is the polynomial's weighted mean over the step (see `moments`). When
+    the estimate at the end of the step is known, the step is repeated with a polynomial that also
     passes through this estimate, which raises the order by one. If a polynomial is a line, its mean
     is replaced, as in the authors' code, by its value at the fraction ``B / (2 (1 - exp(-h)))`` of
     the step, where h is the length of the step in lambda.

@@ -11,12 +11,12 @@ from mezzotint.trainer.distilling.task import AlongTeacher
 
 
 class Multistep(AlongTeacher):
-    """Train a student f that follows the teacher's flow from any level to the end of a part.
+    """Train a student f on a path that is divided into parts, one for each call of the student.
 
-    It is `AlongTeacher` with a path of ``calls`` parts, one for each call of the student. A part is
-    easier to learn than the whole path. From the same noise, a student without errors makes the
-    samples of its teacher (Heek et al. 2024, arXiv 2403.06807). The student can only be used with
-    ``calls`` calls.
+    From any level, f follows the teacher's flow to the end of the part that the level is in. This
+    is `AlongTeacher` with ``calls`` parts. A part is easier to learn than the whole path. From the
+    same noise, a student without errors makes the samples of its teacher (Heek et al. 2024, arXiv
+    2403.06807). The student can only be used with ``calls`` calls.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 32

@@ -65,7 +65,7 @@ class Distillation(Task):
         steps: The number of the teacher's steps from noise to image.
         top: The angle of the noisiest level, in radians.
         gain: The weight by which the loss is multiplied at the current step.
-        average: The average of the student's weights, which `begin` stores.
+        average: The network with the average of the student's weights, given to `begin`.
     """
 
     eta: ClassVar[float]
@@ -93,7 +93,7 @@ class Distillation(Task):
         self.average: tuple[nn.Module, ...] = ()  # in a tuple, so that it is not a submodule
 
     def begin(self, average: nn.Module) -> None:
-        """Store the average of the student's weights, before the first step."""
+        """Receive the network that will hold the average of the student's weights; called once."""
         self.average = (average,)
 
     @abstractmethod
@@ -145,7 +145,11 @@ class AlongNoise(Distillation):
 
     @abstractmethod
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
-        """Return the target of the student f(x, t); ``levels`` are (t, s, end), and x is at t."""
+        """Return the target of the student f(x, t).
+
+        ``levels`` are (t, s, end): x is at the level t, s is the next level that the teacher
+        visits, and f shall return the end of the teacher's path at the level ``end``.
+        """
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw the levels (t, s, end) as angles, (B,) each, and eps (B, C, H, W)."""
