@@ -217,5 +217,5 @@ def test_what_does_not_go_together_is_refused() -> None:
         codec.decode(torch.randn(1, 3, 4, 4))
     with pytest.raises(UserError, match="convert them to uint8"):
         codec.encode(torch.rand(1, 3, 16, 16))
-    with pytest.raises(UserError, match="`tile` is 4: choose 8"):
+    with pytest.raises(UserError, match="`tile` is 4: choose a side of 8"):
         Latents(codec.vae, codec.mean, codec.std, 4)
