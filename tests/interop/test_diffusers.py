@@ -148,7 +148,9 @@ def test_a_bare_network_is_loaded_with_ddpms_schedule_which_is_said(tmp_path: Pa
 
 def test_a_row_that_is_no_null_class_can_still_be_sampled(tmp_path: Path) -> None:
     reference = saved(tmp_path, DEFAULT | {"num_class_embeds": 4})
-    with pytest.warns(UserWarning, match="if row 3 is a class as well, `guidance=0` samples that class"):
+    with pytest.warns(
+        UserWarning, match="if row 3 is a class as well, `guidance=0` samples that class"
+    ):
         pipe = mz.load(tmp_path)
     x, level = torch.randn(2, 3, 16, 16), pipe.schedule.row(500)
     with torch.no_grad():

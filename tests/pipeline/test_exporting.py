@@ -195,7 +195,9 @@ def test_settings_that_the_onnx_example_ignores_are_named(
     pipe, guided = of_pixels(), {"guidance": 2.0, "steps": 4}
     for name, value in (("interval", (0.1, 5.0)), ("clipping", "dynamic")):
         how = replace(pipe.defaults, **guided, **{name: value})
-        with pytest.warns(UserWarning, match=f"defaults have `{name}`, which the exported sample.py"):
+        with pytest.warns(
+            UserWarning, match=f"defaults have `{name}`, which the exported sample.py"
+        ):
             replace(pipe, defaults=how).export(tmp_path / name, "onnx")
 
 
