@@ -455,6 +455,17 @@ def test_a_full_disk_says_what_to_do(capsys, monkeypatch) -> None:
     )
 
 
+@pytest.mark.parametrize(("count", "level"), [("1", None), ("2", "ERROR")])
+def test_torch_does_not_warn_of_its_search_for_unused_weights(
+    capsys, monkeypatch, count: str, level: str | None
+) -> None:
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "")  # so that what the command sets is undone
+    monkeypatch.delenv("TORCH_CPP_LOG_LEVEL")
+    monkeypatch.setenv("WORLD_SIZE", count)
+    call(capsys, "--version")
+    assert os.environ.get("TORCH_CPP_LOG_LEVEL") == level
+
+
 def test_what_is_not_shared_is_refused(capsys, monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(cli, "speaks", lambda: True)

@@ -16,7 +16,7 @@ from commands import CapSys, call
     ("arguments", "said"),
     [
         ([], "give a run, or several to compare"),
-        (["{}/nowhere"], "{}/nowhere is not a run: give the folder of a run"),
+        (["{}/nowhere"], "{}/nowhere is not a run: give a folder that a training wrote"),
         (["{}/run", "{}/run/../run"], "{}/run/../run is given twice: give each run once"),
         (["{}/run", "--samples", "0"], "samples: input should be greater than 0, not 0"),
         (["{}/run", "--seed", "-1"], "seed: input should be greater than or equal to 0, not -1"),

@@ -240,7 +240,7 @@ def test_a_page_takes_the_place_of_a_page_and_of_no_other_file(trained: Path, tm
     ("options", "said"),
     [
         ({"runs": []}, "`runs` is empty: give a run folder, or several to compare"),
-        ({"runs": "nowhere"}, "nowhere is not a run: give the folder of a run"),
+        ({"runs": "nowhere"}, "nowhere is not a run: give a folder that a training wrote"),
         ({"samples": 0}, "samples: input should be greater than 0, not 0"),
         ({"samples": 5_000}, "samples: input should be less than or equal to 32, not 5000"),
         ({"samples": "many"}, "samples: input should be a valid integer"),

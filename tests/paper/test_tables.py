@@ -20,7 +20,7 @@ from mezzotint.paper.models import trainings
 from mezzotint.paper.options import Options
 from mezzotint.paper.page import _title
 from mezzotint.paper.plan import Row, plan
-from mezzotint.paper.tables import Results, _efficiency, sections
+from mezzotint.paper.tables import Results, _efficiency, _schedules, sections
 from mezzotint.paper.work import Work, begin
 
 
@@ -211,3 +211,15 @@ def test_experiment_c_on_photographs_is_measured_with_imagenet_too(
         monkeypatch.setattr(efficientnet, "installed", lambda there=installed: there)
         found = [name for name in rows.at_hand(work, model) if not name.startswith("inception")]
         assert found == (wanted if installed else wanted[:1])
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_schedules_say_on_which_images_they_were_measured(tmp_path: Path, held_out: bool) -> None:
+    made = results(tmp_path, "A,D", data="cifar10")
+    facts = {"errors": [(0.0, 0.5)], "noise_scale": None, "gradient": 0.0, "held_out": held_out}
+    found = _schedules(Results(made.work, made.rows, {"linear": facts}))
+    assert found is not None
+    section, _ = found
+    where = "images that the model was not trained on" if held_out else "training images"
+    assert f"over the levels of the schedule, on {where}. " in section.text
+    assert section.tables[0].rows[0][-2:] == ["–", "–"]

@@ -82,7 +82,9 @@ def examine(
 def _examined(folder: Path, count: int, follow: Follow) -> Iterator[Finding]:
     """Yield the findings of all checks, in the order of the checks."""
     if not (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder} is not a run with checkpoints: give the folder of a run")
+        raise UserError(
+            f"{folder} is not a run with checkpoints: give a folder that a training wrote"
+        )
     config = configuration.read(folder / "config.json")
     rows = read_log(folder / "log.jsonl")
     yield from course.look(rows, config)

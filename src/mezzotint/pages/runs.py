@@ -56,7 +56,7 @@ class Run:
 def read(folder: Path, name: str) -> Run:
     """Read a run folder; raise UserError if the folder is not a run."""
     if not (folder / "config.json").exists():
-        raise UserError(f"{folder} is not a run: give the folder of a run")
+        raise UserError(f"{folder} is not a run: give a folder that a training wrote")
     config = configuration.read(folder / "config.json")
     return Run(folder, name, config, read_log(folder / "log.jsonl"))
 

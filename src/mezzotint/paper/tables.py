@@ -261,16 +261,12 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
                 _spread(figure) if figure else "–",
                 f"{mean:.4f}",
                 f"{facts['noise_scale']:,.0f}" if facts["noise_scale"] else "–",
-                f"{facts['gradient']:.3g}",
+                f"{facts['gradient']:.3g}" if facts["gradient"] else "–",
             ]
         )
     head = ["", "images seen", f"{name}, DDIM 50", "error", "noise scale", "gradient"]
-    seen = not all(facts.get("held_out", True) for facts in results.study.values())
-    images = (
-        "training images, because the data has no others"
-        if seen
-        else "images that the model was not trained on"
-    )
+    held_out = all(facts.get("held_out", True) for facts in results.study.values())
+    images = "images that the model was not trained on" if held_out else "training images"
     errors = {
         model: [(snr, error) for snr, error in facts["errors"]]
         for model, facts in results.study.items()
@@ -283,7 +279,8 @@ def _schedules(results: Results) -> tuple[Section, list[Panel]] | None:
         f"{images}. The chart shows this error against the SNR, so that schedules can be "
         'compared. The column "noise scale" is the batch size at which half '
         'of the gradient is noise (McCandlish et al. 2018), and "gradient" is the norm of the '
-        f"gradient without noise, both at the end of the training. {explained([name])}"
+        "gradient without noise, both at the end of the training. A dash means that the noise "
+        f"hides the gradient. {explained([name])}"
     )
     charts, legend = _charts(panels)
     return Section("Schedules", text, legend, charts, [Table(cells, head)]), panels

@@ -40,10 +40,10 @@ def export(
 
     - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. Sampled by
       DDIM from the same noise, the loaded pipeline makes the images that this model makes in
-      float32. If diffusers' own DDIMPipeline
-      cannot sample the model, for example because the model has classes, works on latents or is a
-      DiT, the folder contains the code of a pipeline, and diffusers needs
-      ``trust_remote_code=True``. `load` reads the folder back, with the same weights.
+      float32. If diffusers' own DDIMPipeline cannot sample the model, for example because the model
+      has classes, works on latents or is a DiT, the folder contains the code of a pipeline, and
+      diffusers needs ``trust_remote_code=True``. `load` reads the folder back, with the same
+      weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
       model.json with the default guidance scale, and the levels that the default steps visit; and
       sample.py, which samples by DDIM along these levels, and needs only numpy, onnxruntime and
