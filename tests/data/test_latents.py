@@ -15,7 +15,7 @@ from torch import Tensor
 from mezzotint.data import Prepared, PreparedLatents, encoding, prepare_latents
 from mezzotint.data.encoding import Encoding, LatentMoments, channel_moments
 from mezzotint.errors import UserError
-from mezzotint.processes import share_of, watched
+from mezzotint.processes import Share, share_of, watched
 from mezzotint.storage import leftovers
 from together import together
 
@@ -291,6 +291,36 @@ def test_processes_share_the_encoding(
     for entry in entries(cache):
         files = {path.name for path in (cache / "latents" / entry).iterdir()}
         assert files == {"meta.json", "moments.npy"}
+
+
+def test_a_helper_stops_if_the_folder_vanishes(
+    data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is removed when the first process fails, for example during an encoding."""
+    monkeypatch.setattr(encoding, "PART", 1)
+    (building := tmp_path / "building").mkdir()
+    asked = []
+
+    def gone(images: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(len(images))
+        if len(asked) == 2:
+            shutil.rmtree(building)
+        return moments(images)
+
+    Encoding(data, gone, 1, 1, Share(number=1, count=2)).help(building)
+    assert asked == [1, 1]
+    assert not building.exists()
+
+
+def test_a_full_disk_ends_a_helper_with_one_line(
+    data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="set MEZZOTINT_CACHE to another disk"):
+        Encoding(data, moments, 1, 1, Share(number=0, count=1)).help(tmp_path)
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.progress import MofNCompleteColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from mezzotint.data.prepared import Prepared
 from mezzotint.errors import UserError
 from mezzotint.processes import Share
 from mezzotint.storage.arrays import crc, create, nchw
-from mezzotint.storage.cache import check_room
+from mezzotint.storage.cache import check_room, writing
 from mezzotint.storage.progress import progress
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -80,9 +81,10 @@ class Part:
     moments: npt.NDArray[np.float16]
     sums: LatentMoments
 
-    def write(self, path: Path) -> None:
+    def content(self) -> bytes:
+        """Return the content of a file that `read` reads."""
         tensors = {"total": self.sums.total, "square": self.sums.square}
-        save_file({"moments": torch.from_numpy(self.moments), **tensors}, path)
+        return save({"moments": torch.from_numpy(self.moments), **tensors})
 
     @classmethod
     def read(cls, path: Path) -> Part:
@@ -129,10 +131,17 @@ class Encoding:
         return Part(torch.stack(kept, 1).numpy(), sums)
 
     def help(self, building: Path) -> None:
-        """Encode this process's parts of the data, and write them to the first process's folder."""
-        if building.exists():  # another machine may have a cache of its own
-            for start in self.starts[self.share.number :: self.share.count]:
-                self.encode(start).write(_passed(building, start))
+        """Encode this process's parts of the data, and write them to the first process's folder.
+
+        It stops if there is no such folder: another machine may have a cache of its own, and the
+        folder vanishes if the first process fails.
+        """
+        for start in self.starts[self.share.number :: self.share.count]:
+            if not building.exists():
+                return
+            content = self.encode(start).content()
+            with writing(building.parent), suppress(FileNotFoundError):
+                _passed(building, start).write_bytes(content)
 
     def build(self, building: Path) -> None:
         """Fill the folder of an entry, with a progress bar and the help of the other processes."""
