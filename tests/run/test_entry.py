@@ -331,3 +331,19 @@ def test_a_part_of_a_data_set_and_another_split_are_refused(data, tmp_path: Path
 def test_an_autoencoder_takes_no_network_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(mz.UserError, match="glyphs-vae cannot train a `net`"):
         mz.train("glyphs-vae", net=own, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "term", "value"),
+    [
+        ("discriminator_penalty", "adversarial", 0.1),
+        ("adversarial_from", "adversarial", 8),
+        ("perceptual_network", "perceptual", "glyphs"),
+    ],
+)
+def test_a_setting_of_a_term_that_is_turned_off_is_refused(
+    tmp_path: Path, name: str, term: str, value: object
+) -> None:
+    with pytest.raises(mz.UserError, match=f"`{name}` has no effect because `{term}` is 0"):
+        mz.train("glyphs-vae", **{name: value, term: 0.0}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -101,7 +101,20 @@ def requested(
     if init and net is None and not start.resumed and isinstance(experiment, Experiment):
         experiment = replace(experiment, net=network_of(init, start.folder))
     asked = changed(experiment, {**fields, **_data(experiment, data, fields)})
+    _check_terms(asked, fields)
     return (asked, "") if start.resumed else shortened(experiment, asked, fields.keys())
+
+
+def _check_terms(asked: Configuration, fields: Mapping[str, Any]) -> None:
+    """Raise UserError if a given field belongs to a term of the loss that is turned off."""
+    terms = {"adversarial": ("adversarial_", "discriminator_"), "perceptual": ("perceptual_",)}
+    for term, prefixes in terms.items():
+        named = next((name for name in fields if name.startswith(prefixes)), None)
+        if named and isinstance(asked, Autoencoder) and not getattr(asked.loss, term):
+            raise UserError(
+                f"`{named}` has no effect because `{term}` is 0: give `{term}` too, or leave out "
+                f"`{named}`"
+            )
 
 
 def _with_net(experiment: Configuration, net: Any) -> Configuration:
