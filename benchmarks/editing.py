@@ -172,7 +172,7 @@ def page(folder: Path, flags: argparse.Namespace) -> str:
         f'{flags.calls} calls of the network for each image. "Fill in" replaces the central half '
         'of the rows and columns. "Enlarge" begins with the means of 2x2 pixels. "Denoise" '
         f"removes noise with a standard deviation of {NOISE} in [-1, 1]. ± is one standard error. "
-        f"Measured on {' and '.join(sorted(machines))}.\n\n"
+        f"Measured on {'; and on '.join(sorted(machines))}.\n\n"
         f"```\npython benchmarks/editing.py --data <CIFAR-10> --images {flags.images} --calls "
         f"{flags.calls} --out {flags.out.name}\n```\n\n{table}\n\n"
         f"![The first images of each task and method]({folder.name}/shown.png)\n"

@@ -45,9 +45,9 @@ def subject(
 ) -> tuple[str, list[str]]:
     """Split off the first argument, which names a model, a run or data; return it and the rest.
 
-    If --help is given without a first argument, print a help and exit. The help lists the flags of
-    ``default``. If ``default`` is None, the flags depend on the missing argument; the help then
-    says "Give ``what``.", and shows the command that lists the flags.
+    If --help is given without a first argument, print help and exit. ``default`` is an object whose
+    fields are the verb's flags, which the help lists. It is None if the flags depend on the missing
+    argument; the help is then only "Give ``what``." and the command that lists the flags.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]

@@ -98,9 +98,9 @@ class Part:
 class Encoding:
     """The encoding of a data set, and this process's share of it.
 
-    Each image is encoded ``copies`` times: as it is and, if 2, mirrored. Of its latents, ``kinds``
-    moments are kept: the mean and, if 2, the standard deviation. ``begun`` is set when the first
-    process begins to encode.
+    If ``copies`` is 1, each image is encoded as it is; if it is 2, also mirrored. If ``kinds`` is
+    1, the mean of the latents is kept; if it is 2, also their standard deviation. ``begun`` is set
+    when the first process begins to encode.
     """
 
     data: Prepared

@@ -14,12 +14,13 @@ The same rules hold for folders, zips and tars.
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
-   ``trainB``, ``testA``, ``testB`` the letters are classes. Any other folder of images beside
-   ``train`` is refused, because ``train`` may then be a class too. But it is left out if there is a
-   second split, and either ``train`` holds class folders or the folder itself holds annotations.
-   Without ``train``, a ``test`` or ``val`` beside class folders is a class if all these folders
-   hold images directly; no images are held out then. Otherwise, or if images lie beside ``test`` or
-   ``val``, the data is refused.
+   ``trainB``, ``testA``, ``testB`` the letters are classes. If another folder of images lies beside
+   ``train``, the data is refused, because ``train`` may then be a class too. The other folder is
+   left out instead if there is a second split, and if either ``train`` holds class folders or the
+   other folder holds annotations. If ``test`` or ``val`` lies beside class folders and there is no
+   ``train``, all of them are classes, provided that each holds images directly; no images are held
+   out then. If one of them holds no images directly, or if images lie beside ``test`` or ``val``,
+   the data is refused.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. The numbered parts of one set
    (``images_001``, ``images_002``) are not classes. Images without class folders have no classes,
@@ -165,9 +166,10 @@ class Layout:
         )
 
     def _flat(self, chain: list[Folder], split: str, files: Names) -> Contents:
-        """Return the images of a split without class folders.
+        """Return the images of a split that has no class folders.
 
-        If the training split has class folders, the labels may come from a table beside the images.
+        In a held-out split, a table beside the images may name their classes, which are the class
+        folders of the training split.
         """
         if split != "train" and len(self.splits.get("train", {})) == 1:
             train = [*self.chain, *self._split("train")]

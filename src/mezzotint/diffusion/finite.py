@@ -67,8 +67,8 @@ class Finite:
                 continue
             if level is None:
                 raise UserError(
-                    "the sampler's result is not finite, although all estimates of the image are: "
-                    "correct its method"
+                    "the sampler's result is not finite, although all estimates of the image are "
+                    "finite: correct the method of the sampler"
                 )
             raise UserError(
                 f"the network's output is not finite at t = {level.t:g} (alpha "

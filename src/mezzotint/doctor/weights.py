@@ -179,11 +179,11 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     ``sqrt(0.072 / 2)`` = 0.19 if they move at random. A healthy run cannot reach 0.5.
 
     ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. A network
-    that has learned nothing has an error of 1. So ``(averaged - raw) / (1 - raw)``, computed from
-    the mean errors, is the share of what the raw weights have learned that averaging has lost. If
-    the averaged error is higher by more than `SURE` standard errors, the severity is "wrong" for a
-    share above a half, and "doubtful" for a share above a tenth. It is also "doubtful" if ``apart``
-    is above 0.5.
+    that has learned nothing has an error of 1. So the raw weights have learned ``1 - raw``,
+    computed from the mean errors, and averaging has lost ``averaged - raw`` of it. If the averaged
+    error is higher by more than `SURE` standard errors, the severity is "wrong" if more than half
+    was lost, and "doubtful" if more than a tenth was lost. It is also "doubtful" if ``apart`` is
+    above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())

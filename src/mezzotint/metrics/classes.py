@@ -22,8 +22,8 @@ def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
         classes: The classes of a data set.
 
     Returns:
-        The index in ``known`` of each class. None if a class matches no entry, if two classes match
-        the same entry, or if there are no classes.
+        The index in ``known`` of each class. The whole result is None if any class matches no
+        entry, if two classes match the same entry, or if there are no classes.
     """
     keys = [(i, key) for i, name in enumerate(known) for key in _keys(name)]
     count = Counter(key for _, key in keys)

@@ -40,7 +40,8 @@ class Stage(nn.Module):
     def resampled(self, h: Tensor, shifts: Iterator[Tensor]) -> Tensor:
         """Resample h by a layer or by a residual block.
 
-        A block also needs its shift, which comes from the time embedding: the next of ``shifts``.
+        A block also takes the next tensor from ``shifts``, which was computed from the time
+        embedding.
         """
         out: Tensor = self.resample(h, next(shifts)) if self.by_block else self.resample(h)
         return out

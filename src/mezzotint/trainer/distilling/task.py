@@ -181,15 +181,15 @@ class AlongTeacher(AlongNoise):
     """Abstract base class of methods whose student agrees with itself across a teacher step.
 
     The path from noise to image is divided into ``parts`` parts. First a part is drawn; ``end`` is
-    its clean end. Then t is drawn uniformly from just above ``end`` to one teacher step beyond the
-    part's noisy end, and clamped to the noisy end. So the noisy end, where a call of the student
-    starts, is drawn often.
+    its clean end. Then t is drawn uniformly from just above ``end`` to one teacher step past the
+    part's noisy end. A t past the noisy end becomes the noisy end, which is therefore drawn often:
+    a call of the student starts there.
 
-    A step of the guided teacher leads from x_t to x_s. From there, a DDIM step with f(x_s, s), the
-    estimate of the student f, without gradient, leads to a point at ``end``. The target of
-    f(x_t, t) is the x0_hat with which a DDIM step leads from x_t to the same point. If ``end`` has
-    no noise, this is f(x_s, s). If the teacher's step would pass ``end``, it stops there, and the
-    target is the teacher's estimate.
+    A step of the guided teacher leads from x_t to x_s. The student f estimates the image from x_s,
+    without gradient, and a DDIM step with this estimate f(x_s, s) leads to a point at ``end``. The
+    target of f(x_t, t) is the x0_hat with which a DDIM step leads from x_t to the same point. If
+    ``end`` has no noise, this is f(x_s, s). If the teacher's step would pass ``end``, it stops
+    there, and the target is the teacher's estimate.
     """
 
     parts = 1

@@ -70,9 +70,10 @@ class Trajectory(Distillation):
         return x, t, towards(x, t, self.x[rows, parts + 1], end), Examples(x, given)
 
     def fitted(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return saved trajectories, cut or extended to the size of the pool.
+        """Fit the saved state of a pool of trajectories to the number of trajectories in this pool.
 
-        The size of the pool depends on the number of images of the training.
+        This number changes if a training is resumed for longer. Trajectories beyond it are dropped,
+        and missing ones are zero until they are sampled.
         """
         names = ("x", "labels", "made")
         x, labels, made = (saved.get(name, torch.zeros(0)) for name in names)
