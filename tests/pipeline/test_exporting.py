@@ -166,7 +166,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
         (pipeline(Own(), (3, SIDE, SIDE)), "does not support a network of class Custom"),
         (oblong, "x is 16x8, but the DiT of diffusers needs a square: export it with"),
         (odd, "pads images of 15x16, which diffusers cannot do"),
-        (replace(of_pixels().in_precision("bf16"), original=None), "has only bf16 weights"),
+        (replace(of_pixels().in_precision("bf16"), original=None), "in memory only in bf16"),
     ]
     for pipe, message in cases:
         with pytest.raises(mz.UserError, match=message):

@@ -164,8 +164,8 @@ class Pipeline:
         if dtype == torch.float32:
             if self.original is None or not self._is_rounded(self.original):
                 raise UserError(
-                    "this model has only bf16 weights, because its float32 weights were not kept: "
-                    'load it again with `precision="float32"`'
+                    "the weights of this model are in memory only in bf16: load it again with "
+                    '`precision="float32"`'
                 )
             if isinstance(codec, Latents) and isinstance(self.original.codec, Latents):
                 codec = replace(codec, vae=self.original.codec.vae)
