@@ -175,6 +175,7 @@ class Registry(dict[str, T], Generic[T]):
     def __init__(self, noun: str, entries: Mapping[str, T], kind: type[T] | None = None) -> None:
         super().__init__(entries)
         self.noun, self.kind = noun, kind
+        self.own: set[str] = set()  # the names of entries that were added or replaced later
 
     def __setitem__(self, name: str, choice: T) -> None:
         if self.kind and not isinstance(choice, self.kind):
@@ -183,6 +184,7 @@ class Registry(dict[str, T], Generic[T]):
                 f"{self.kind.__name__}(...)"
             )
         super().__setitem__(name, choice)
+        self.own.add(name)
 
     def check(self, name: str, *more: str) -> None:
         """Raise UserError unless ``name`` is an entry or one of the names in ``more``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,40 @@ def test_other_settings_weights_and_seeds_have_other_samples(pipe) -> None:
     keys = {key(), key(seed=1), key(steps=3), key(guidance=1.5), key(batch=32)}
     keys |= {key(interval=(0.1, 9.0)), key(spacing="knots", knots=(9.0, 0.1)), key(rescale=0.5)}
     keys |= {key(sampler="unipc"), key(sampler="unipc", order=3), key(pipe.guided_by(pipe))}
+    keys.add(key(pipe.guided_by(replace(pipe, prediction="x0"))))
     with torch.no_grad():
         next(pipe.net.parameters()).add_(1e-3)
     keys.add(key(replace(pipe)))
-    assert len(keys) == 12
+    assert len(keys) == 13
+
+
+def test_samples_of_a_users_own_function_are_made_again_if_its_code_changes(
+    pipe, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scaled(by):
+        return lambda denoise: lambda x, level: by * denoise(x, level)
+
+    def key(clip, sampler) -> str:
+        monkeypatch.setitem(mz.CLIPPINGS, "mine", clip)
+        monkeypatch.setitem(mz.SAMPLERS, "mine", mz.Sampler(sampler))
+        how = replace(pipe.defaults, clipping="mine", sampler="mine", steps=1)
+        return samples.key(pipe, how, 0, 4)
+
+    def first(denoise, x, grid):
+        return denoise(x, grid[0])
+
+    def second(denoise, x, grid):
+        return -denoise(x, grid[0])
+
+    kept = key(scaled(0.5), first)
+    assert key(scaled(0.5), first) == kept
+    others = {key(scaled(0.25), first), key(scaled(0.5), second)}
+    assert len({kept, *others, key(scaled(0.5), partial(first))}) == 4
+    how = {"clipping": "mine", "sampler": "mine", "steps": 1}
+    mz.write_samples(pipe, tmp_path / "out", 1, **how)
+    monkeypatch.setitem(mz.SAMPLERS, "mine", mz.Sampler(second))
+    with pytest.raises(UserError, match="of other weights or code: choose another `out`"):
+        mz.write_samples(pipe, tmp_path / "out", 1, **how)
 
 
 def test_samples_of_an_optimised_grid_are_kept_by_the_grid(

@@ -12,14 +12,14 @@ import pytest
 
 import mezzotint as mz
 from conftest import small_and_own, small_vae
-from mezzotint.config import file
+from mezzotint.config import Experiment, file
 from mezzotint.config.file import to_json
 from mezzotint.drawing.page import InlineImage, Page, Section, render
 from mezzotint.evaluation.record import record
 from mezzotint.metrics import Figure
-from mezzotint.pages import Options, samples
+from mezzotint.pages import Options, measurements, samples
 from mezzotint.pages.page import build
-from mezzotint.pages.runs import read_all
+from mezzotint.pages.runs import Run, read_all
 from pages import sound
 
 OPTIONS = Options(samples=2)
@@ -99,6 +99,24 @@ def test_what_is_measured_is_the_newest_with_its_interval_and_count(made: Page) 
     (row,) = section(made, "Figures").tables[0].rows
     how = "ddim, 50 steps, guidance 2"
     assert row[:-1] == ("fd-glyphs", "12.25", "11.5 to 13", "2,048", FIGURE.against, how)
+
+
+def test_figures_of_several_networks_or_references_stand_apart(tmp_path: Path) -> None:
+    def measured(name: str, *figures: Figure) -> Run:
+        record(tmp_path / name / "evaluation" / "figures.jsonl", figures, {})
+        return Run(tmp_path / name, name, Experiment("glyphs-ddpm"), [])
+
+    ours = replace(FIGURE, name="recall", network="glyphs")
+    theirs = replace(ours, value=0.5, network="cifar10")
+    one = measured("one", ours, theirs, FIGURE)
+    (table,) = measurements.figures(one).tables
+    assert [row[0] for row in table.rows] == ["recall-glyphs", "recall-cifar10", "fd-glyphs"]
+    two = measured("two", theirs, replace(FIGURE, against="9 images of mine"))
+    (table,) = measurements.compared([one, two]).tables
+    shown = {row[0]: row[1:] for row in table.rows}
+    assert shown["recall-glyphs"][1] == "–"
+    assert shown["recall-cifar10"][0] == shown["recall-cifar10"][1]
+    assert shown["fd-glyphs"][1] == "12.25 (11.5 to 13; N = 2,048; against 9 images of mine)"
 
 
 def test_the_configuration_tells_defaults_from_choices(made: Page) -> None:

@@ -20,6 +20,7 @@ from mezzotint.paper.models import trainings
 from mezzotint.paper.options import Options
 from mezzotint.paper.page import _title
 from mezzotint.paper.plan import Row, plan
+from mezzotint.paper.statements import statements
 from mezzotint.paper.tables import Results, _efficiency, _schedules, sections
 from mezzotint.paper.work import Work, begin
 
@@ -36,6 +37,16 @@ def test_rows_are_compared_by_the_distance_they_share(tmp_path: Path) -> None:
     assert results.distances() == ["fd-cifar10", "fd-glyphs"]
     section, _ = _efficiency(results)
     assert section.tables[0].head[-1] == "fd-cifar10"
+
+
+def test_rows_are_not_compared_by_a_distance_that_some_of_them_lack(tmp_path: Path) -> None:
+    found = results(tmp_path, "A,B")
+    first = next(iter(found.rows.values()))  # measured while the weights of Inception were there
+    first["figures"].append({**first["figures"][0], "name": "fid"})
+    assert found.distances() == ["fd-cifar10", "fid"]
+    assert found.distances("linear") == ["fd-cifar10"]
+    assert "against fd-cifar10" in str(statements(found))
+    assert _efficiency(found)[0].tables[0].head[-1] == "fd-cifar10"
 
 
 def results(tmp_path: Path, only: str, **options: str) -> Results:

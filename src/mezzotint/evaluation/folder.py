@@ -27,6 +27,7 @@ from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.writing import write_share
 from mezzotint.networks.conditions import Given, Labels
+from mezzotint.pipeline import own
 from mezzotint.pipeline.conditioning import labels_of
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
@@ -39,7 +40,7 @@ from mezzotint.storage.parse import parsed, regular
 # The key of a text in a grid's PNG file. The text records the number and settings of the samples.
 MARK = "mezzotint sample"
 GRID = 256  # the most samples in a grid
-MADE_OF = "the weights"  # in this text, the key of the model's digest
+MADE_OF = "the weights"  # in this text, the key of the digests of the model and its code
 
 
 def write_samples(
@@ -149,14 +150,15 @@ def made_by(
     labels = labels_of(pipe, given)
     one = labels[0] if labels and len(set(labels)) == 1 else labels
     others = {} if in_turn else {each.name: _digest(given, each.name) for each in pipe.conditions}
+    how = pipe.settled(chosen(pipe.defaults, settings))
     facts = {
-        MADE_OF: pipe.identity,
+        MADE_OF: " ".join([pipe.identity, *own.code(pipe, how)]),
         "prediction": pipe.prediction,  # the digest of the weights does not include it
         "precision": str(pipe.net.dtype).removeprefix("torch."),
         "seed": seed,
         "labels": "every class in turn" if in_turn else one,
         **({"condition": others} if others else {}),
-        **asdict(pipe.settled(chosen(pipe.defaults, settings))),
+        **asdict(how),
     }
     found: dict[str, Any] = json.loads(json.dumps(facts))
     return found
@@ -191,7 +193,9 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     if other := [name for name, value in facts.items() if mark.get(name, ...) != value]:
         name, holds = other[0], f"{out} holds {counted(len(found), 'sample')}"
         if name == MADE_OF or name not in mark:
-            raise UserError(f"{holds} of another model or of other weights: choose another `out`")
+            raise UserError(
+                f"{holds} of another model, or of other weights or code: choose another `out`"
+            )
         was, now = (_short(each[name]) for each in (mark, facts))
         raise UserError(f"{holds} made with `{name}={was}`, not {now}: choose another `out`")
     images = [_read(out / f"{i:06d}.png") for i in range(_unbroken(found))]

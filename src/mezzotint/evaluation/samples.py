@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.errors import UserError
+from mezzotint.pipeline import own
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import arrays, files
 from mezzotint.storage.cache import cache_folder, writing
@@ -31,7 +32,8 @@ Follow = Callable[[str, float, int], None]
 def key(pipe: Pipeline, how: SampleConfig, seed: int, batch: int) -> str:
     """Return a digest of everything on which the samples of a model depend."""
     facts = [version("mezzotint"), pipe.prediction, pipe.shape, pipe.classes, str(pipe.net.dtype)]
-    told = json.dumps([pipe.digest, *facts, asdict(pipe.settled(how)), seed, batch])
+    settings = asdict(pipe.settled(how))
+    told = json.dumps([pipe.digest, *facts, settings, seed, batch, *own.code(pipe, how)])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

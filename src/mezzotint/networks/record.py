@@ -1,12 +1,13 @@
-"""The record of a user's own network: its constructor, and a digest of its code."""
+"""The record of a user's own network, and digests of the code of users' networks and functions."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Iterator
-from types import FunctionType
+from collections.abc import Iterable, Iterator
+from functools import partial
+from types import CodeType, FunctionType
 from typing import Any, Literal
 
 from torch import nn
@@ -58,6 +59,29 @@ def code(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def code_of(functions: Iterable[Any]) -> str:
+    """Return the SHA-256 of the code of some functions; "" if there are none.
+
+    The code of other functions that they call is not included.
+    """
+    found = [text for function in functions for text in _written(function)]
+    return hashlib.sha256("".join(found).encode()).hexdigest() if found else ""
+
+
+def _written(function: Any) -> Iterator[str]:
+    """Yield the name and the code of a function, and the plain values that it is bound to."""
+    yield name(function)
+    if isinstance(function, partial):
+        yield from _written(function.func)
+        yield f"{_plain(function.args)} {_plain(function.keywords)}"
+    elif isinstance(function, FunctionType):
+        bound = [cell.cell_contents for cell in function.__closure__ or ()]
+        yield f"{_source(function)} {_plain(function.__defaults__)} {_plain(bound)}"
+    elif hasattr(function, "__dict__"):  # an object that can be called
+        yield from _sources(type(function))
+        yield _plain(vars(function))
+
+
 def name(maker: Any) -> str:
     """Return the Python module and the name of a class or function, or of an object's class."""
     named = maker if hasattr(maker, "__qualname__") else type(maker)
@@ -86,10 +110,21 @@ def _sources(kind: type) -> Iterator[str]:
     for value in vars(kind).values():
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
         if isinstance(function, FunctionType):
-            try:
-                yield textwrap.dedent(inspect.getsource(function))
-            except (OSError, TypeError):
-                yield f"{function.__code__.co_code.hex()} {function.__code__.co_names}"
+            yield _source(function)
+
+
+def _source(function: FunctionType) -> str:
+    """Return the source code of a function, or its bytecode if there is no source."""
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        return _bytecode(function.__code__)
+
+
+def _bytecode(code: CodeType) -> str:
+    """Return the bytecode of a function, with its names and constants."""
+    constants = [_bytecode(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"
 
 
 def _room(kind: type) -> str:

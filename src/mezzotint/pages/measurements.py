@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mezzotint.drawing.page import Section, Table
 from mezzotint.metrics import Figure
 from mezzotint.pages.runs import Run
 from mezzotint.storage import jsonl
 
+Key: TypeAlias = tuple[str, str]
+"""The name of a figure, and its feature network."""
+
 
 def figures(run: Run) -> Section | None:
     """Return a section with the newest value of each figure of a run; None if none was measured."""
     rows = []
-    for name, (figure, row) in _newest(run.folder).items():
+    found = _newest(run.folder)
+    for (figure, row), name in zip(found.values(), _names(found), strict=True):
         interval = f"{figure.low:.4g} to {figure.high:.4g}"
         value, day = f"{figure.value:.4g}", str(row.get("time", "–"))[:10]
         sampling, against = _sampling(row) or "–", figure.against or "–"
@@ -32,27 +37,36 @@ def compared(runs: Sequence[Run]) -> Section | None:
     Returns None if no figure was measured.
     """
     found = [_newest(run.folder) for run in runs]
-    names = dict.fromkeys(name for figures in found for name in figures)
+    keys = list(dict.fromkeys(key for figures in found for key in figures))
 
-    def cell(figures: dict[str, tuple[Figure, Any]], name: str) -> str:
-        if name not in figures:
-            return "–"
-        f = figures[name][0]
-        return f"{f.value:.4g} ({f.low:.4g} to {f.high:.4g}; N = {f.count:,})"
+    def cells(key: Key) -> Iterator[str]:
+        measured = [figures[key][0] if key in figures else None for figures in found]
+        differ = len({f.against for f in measured if f}) > 1  # the references of the runs
+        for f in measured:
+            to = f"; against {f.against}" if f and differ else ""
+            yield (
+                f"{f.value:.4g} ({f.low:.4g} to {f.high:.4g}; N = {f.count:,}{to})" if f else "–"
+            )
 
-    rows = [(name, *(cell(figures, name) for figures in found)) for name in names]
+    rows = [(name, *cells(key)) for key, name in zip(keys, _names(keys), strict=True)]
     head = ["", *(run.name for run in runs)]
     text = "The newest value of each figure with its 95 % interval; each run's section says more."
     return Section("Figures", text, tables=[Table(rows, head)]) if rows else None
 
 
-def _newest(folder: Path) -> dict[str, tuple[Figure, dict[str, Any]]]:
-    """Return the newest figure of each name, and the figure's row in figures.jsonl."""
-    found: dict[str, tuple[Figure, dict[str, Any]]] = {}
+def _names(keys: Collection[Key]) -> list[str]:
+    """Return the names of figures; with the network, if several networks gave that figure."""
+    often = Counter(name for name, _ in keys)
+    return [name if often[name] == 1 else f"{name}-{network}" for name, network in keys]
+
+
+def _newest(folder: Path) -> dict[Key, tuple[Figure, dict[str, Any]]]:
+    """Return the newest figure of each name and network, and the figure's row in figures.jsonl."""
+    found: dict[Key, tuple[Figure, dict[str, Any]]] = {}
     for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
         with contextlib.suppress(KeyError, TypeError):  # a row that another program wrote
             figures = [Figure.read(figure) for figure in row["figures"]]
-            found |= {figure.name: (figure, row) for figure in figures}
+            found |= {(figure.name, figure.network): (figure, row) for figure in figures}
     return found
 
 

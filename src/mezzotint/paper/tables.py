@@ -47,14 +47,16 @@ class Results:
     def distances(self, *models: str) -> list[str]:
         """Return the names of the Frechet distances of ``models``, by default of all models.
 
-        The last name is the distance by which rows are compared: FID, if it was measured.
+        A distance of ``models`` is one that was measured for each of their rows. The last name is
+        the distance by which rows are compared: FID, if it was measured.
         """
-        names = dict.fromkeys(
-            f["name"]
-            for row, facts in self.rows.items()
-            for f in facts["figures"]
-            if f["name"].startswith(("fd-", "fid")) and (not models or row.model in models)
-        )
+        rows = [facts for row, facts in self.rows.items() if not models or row.model in models]
+        each = [dict.fromkeys(f["name"] for f in facts["figures"]) for facts in rows]
+        names = [
+            name
+            for name in dict.fromkeys(name for found in each for name in found)
+            if name.startswith(("fd-", "fid")) and (not models or all(name in f for f in each))
+        ]
         return sorted(names, key=lambda name: name.startswith("fid"))
 
 

@@ -18,6 +18,7 @@ from mezzotint.diffusion.noise import noise
 from mezzotint.diffusion.optimised_grid import optimised, path
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.errors import UserError
+from mezzotint.pipeline import own
 from mezzotint.storage import files
 from mezzotint.storage.cache import cache_folder
 from mezzotint.storage.parse import content, parsed
@@ -36,7 +37,7 @@ def settled(pipe: Pipeline, how: SampleConfig) -> SampleConfig:
     if how.spacing != "optimised":
         return how
     order = min(SAMPLERS[how.sampler].order, 2)
-    model = [pipe.digest, pipe.prediction]
+    model = [pipe.digest, pipe.prediction, *own.code(pipe, how)]
     facts = json.dumps([*model, how.steps, order, *how.guided(), how.rescale, how.clipping])
     name = hashlib.sha256(facts.encode()).hexdigest()[:16]
 

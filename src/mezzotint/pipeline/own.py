@@ -1,4 +1,4 @@
-"""Checks of a pipeline with a user's own network."""
+"""Checks of a pipeline with a user's own network, and a digest of a user's own functions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.guidance import CLIPPINGS, GUIDANCE_SHAPES
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS
-from mezzotint.errors import UserError
+from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.spacings import SPACINGS
+from mezzotint.errors import Registry, UserError
 from mezzotint.networks.conditions import Condition
 from mezzotint.networks.custom import check, wrap
+from mezzotint.networks.record import code_of
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
@@ -50,3 +54,20 @@ def fitting(pipe: Pipeline) -> dict[str, Any]:
         return {}
     defaults = replace(pipe.defaults, steps=len(pipe.schedule))
     return {"defaults": defaults, "origin": (defaults, pipe.defaults_from)}
+
+
+def code(pipe: Pipeline, how: SampleConfig) -> list[str]:
+    """Return a digest of the user's functions that sampling calls; [] if all are mezzotint's.
+
+    Such a function is an entry that the user has added to a registry, such as a sampler.
+    """
+    entries: list[tuple[Registry[Any], str]] = [
+        (PREDICTIONS, pipe.prediction),
+        (SAMPLERS, how.sampler),
+        (SPACINGS, how.spacing),
+        (GUIDANCE_SHAPES, how.guidance_shape),
+        (CLIPPINGS, how.clipping),
+    ]
+    functions = [registry[name] for registry, name in entries if name in registry.own]
+    found = code_of(getattr(each, "method", each) for each in functions)
+    return [found] if found else []

@@ -429,7 +429,7 @@ class Pipeline:
         for name in sorted(self.examples):
             digest.update(self.examples[name].numpy().tobytes())
         if self.weaker:
-            digest.update(self.weaker.digest.encode())
+            digest.update(f"{self.weaker.digest} {self.weaker.prediction}".encode())
         return digest.hexdigest()
 
     @property
