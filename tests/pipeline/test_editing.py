@@ -98,6 +98,20 @@ def test_float_images_are_not_taken_for_noise(pipe: mz.Pipeline, images: Tensor)
     torch.testing.assert_close(again, row)
 
 
+@pytest.mark.parametrize("wrong", [255.0, float("nan")])
+def test_images_of_another_scale_are_refused(
+    pipe: mz.Pipeline, images: Tensor, mask: Tensor, wrong: float
+) -> None:
+    own = replace(pipe, codec=Pixels(Values("float32", 2.0, 3.0)))
+    a = images.float() / 255 + 2
+    assert own.vary(a + 0.1, 0.5, steps=2).isfinite().all()
+    assert own.restore(2 * a - 5, lambda x: x, steps=2).min() >= 2
+    hidden = torch.where(mask == 1, torch.tensor(wrong), a)
+    for work in (own.vary, own.invert, lambda x: own.inpaint(x, mask)):
+        with pytest.raises(mz.UserError, match=f"to {wrong:g}, but the model's are float32 from 2"):
+            work(hidden)
+
+
 @pytest.mark.parametrize("method", ["repaint", "ddnm", "pigdm", "dps", "mmps"])
 def test_what_is_known_comes_back_to_the_bit(
     pipe: mz.Pipeline, images: Tensor, mask: Tensor, method: str
@@ -207,6 +221,12 @@ def test_every_call_of_inpainting_is_reported(
 def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm: Path) -> None:
     pipe = mz.load(trained_ldm)
     images = pipe.sample(2, labels=[1, 2])
+    x, grid = torch.randn(2, *pipe.shape), pipe.schedule.grid(3)
+    own = mz.SAMPLERS["ddim"](pipe.denoiser([1, 2]), x, grid)
+    how = {"sampler": "ddim", "steps": 3, "spacing": "trailing", "guidance": 1.0}
+    torch.testing.assert_close(pipe.codec.decode(own), pipe.sample(2, [1, 2], noise=x, **how))
+    with pytest.raises(mz.UserError, match="latents have no bounds to clip to"):
+        pipe.denoiser([1, 2], clipping="static")
     height, width = pipe.size
     mask = torch.zeros(height, width)
     mask[: height // 2, : width // 2] = 1
@@ -242,6 +262,11 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         (lambda p, x, m: p.inpaint(x, 0 * m), "is all 0 or all 1"),
         (lambda p, x, m: p.inpaint(x, 0 * m + 1), "is all 0 or all 1"),
         (lambda p, x, m: p.inpaint(x, 2 * m), "values outside 0 to 1"),
+        (lambda p, x, m: p.inpaint(x, 0 * m + 0.5), "the `mask` touches every pixel, so nothing"),
+        (
+            lambda p, x, m: p.inpaint(x, torch.stack([m, m, 0 * m + 0.5])),
+            "the `mask` touches every pixel, so nothing",
+        ),
         (lambda p, x, m: p.inpaint(x, m.expand(2, -1, -1)), "there are 2 masks for 3 images"),
         (lambda p, x, m: p.inpaint(x, m, method="x"), "unknown method 'x': choose one of repaint"),
         (lambda p, x, m: p.enlarge(x, 2), "enlarged 2 times, do not have this model's size of 16"),

@@ -116,6 +116,7 @@ def test_a_run_saved_as_a_pipeline_comes_back_to_the_bit(
     assert again.defaults_from == pipe.defaults_from
     if model == "trained_ldm":
         assert mz.load_codec(folder).digest == pipe.codec.digest
+        assert mz.load(pipe.tiled(8).save(tmp_path / "tiled")).codec.tile == 8
 
 
 def test_a_schedule_of_ones_own_is_saved(tmp_path: Path) -> None:
@@ -216,6 +217,8 @@ V = (mz.cosine(50), "v", (3, 8, 8))
         ((Own(4, 2), *V), "`net` cannot be called .* condition None"),
         ((Own(4, 2), *V, ("a", "b", "c")), "of class 0 and the null class 3"),
         ((lambda x, t, labels: x.mul_(2), *V), "`net` changes its input x in place: make it"),
+        ((lambda x, t, k: x * t.add_(1).view(-1, 1, 1, 1), *V), "its input t in place: make it"),
+        ((lambda x, t, k: x * k.add_(1).sum(), *V, ("a",)), "its input condition in place: make"),
         ((Plain(), 1000, *V[1:]), r"`schedule` is 1000: give a schedule, such as mz\.cosine"),
         ((Plain(), V[0], "w", V[2]), "unknown prediction 'w': choose one of eps, x0, v"),
         ((Plain(), *V[:2], (3, 8)), r"`shape` is \(3, 8\): give \(channels, height, width\)"),

@@ -64,6 +64,8 @@ def test_picture_i_follows_from_the_seed_and_i_alone(pipe: mz.Pipeline, settings
     assert torch.equal(pipe.sample(7, seed=3, **settings), seven)
     assert not near(pipe.sample(7, seed=4, **settings), seven)
     assert not near(seven[:1], seven[3:4])  # nor are any two alike, though of one class
+    if not settings:
+        assert torch.equal(pipe.sample(7, seed=np.int32(3), batch=np.uint8(64)), seven)
 
 
 @pytest.mark.parametrize("settings", [{}, {"sampler": "dpmpp_2m_sde"}])

@@ -119,15 +119,16 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
     """Call a network once on two images of shape (C, H, W), and check its output.
 
     Raises:
-        UserError: If the network does not take ``(x, t, condition)``; the call fails or changes x;
-            the result is not a tensor with ``outputs`` channels and the same height and width; or
-            ``training`` is set and there are no weights to train.
+        UserError: If the network does not take ``(x, t, condition)``; the call fails or changes an
+            input; the result is not a tensor with ``outputs`` channels and the same height and
+            width; or ``training`` is set and there are no weights to train.
     """
     x = torch.full((2, *shape), 0.5, device=net.device)
     condition = {
         each.name: torch.cat([each.some(1), each.null(1)]).to(net.device) for each in net.conditions
     }
     given = x, x.new_zeros(2), condition or None
+    kept = {name: value.clone() for name, value in condition.items()}
     _takes(net.module, given)
     modes = {each: each.training for each in net.modules()}
     try:
@@ -143,8 +144,13 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
     finally:
         for each, mode in modes.items():
             each.training = mode
-    if (x != 0.5).any():
-        raise UserError("`net` changes its input x in place: make it compute a new tensor instead")
+    changed = ["x"] if (x != 0.5).any() else []
+    changed += ["t"] if given[1].any() else []
+    changed += ["condition"] if any((kept[k] != v).any() for k, v in condition.items()) else []
+    if changed:
+        raise UserError(
+            f"`net` changes its input {changed[0]} in place: make it compute a new tensor instead"
+        )
     if training and not any(weight.requires_grad for weight in net.parameters()):
         raise UserError("`net` has no weights that require a gradient: give a network to train")
     wanted = (2, outputs, *shape[1:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +38,8 @@ def codec_of(folder: Path, device: torch.device) -> Latents:
     images = said.get("channels", 3)  # older checkpoints name no channels, and are for RGB images
     vae = autoencoder(said["kind"], said["config"], weights, str(folder), images)
     codec = latents(vae, *scale(saved, vae, folder), device, from_json(known))
-    return codec.of_size(*said["size"]) if said.get("size") else codec
+    codec = codec.of_size(*said["size"]) if said.get("size") else codec
+    return replace(codec, tile=said.get("tile", 0))
 
 
 def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, Tensor]:
@@ -58,6 +59,7 @@ class SavedCodec:
     config: dict[str, Any]
     channels: PositiveInt = 3
     size: tuple[PositiveInt, PositiveInt] | None = None
+    tile: NonNegativeInt = 0
 
 
 FACTS: dict[str, TypeAdapter[Any]] = {
@@ -109,7 +111,8 @@ def described(codec: Codec) -> dict[str, Any] | None:
     kind = next(kind for kind, (network, _) in VAES.items() if isinstance(vae, network))
     images = {} if vae.image_channels == 3 else {"channels": vae.image_channels}
     size = {"size": list(codec.size)} if codec.size else {}
-    return {"kind": kind, "config": asdict(vae.config), **images, **size}
+    tile = {"tile": codec.tile} if codec.tile else {}
+    return {"kind": kind, "config": asdict(vae.config), **images, **size, **tile}
 
 
 def conditioned(conditions: Sequence[Condition]) -> dict[str, Any]:

@@ -71,14 +71,14 @@ class Edit:
                 f"`images` are {tuple(given.shape[1:])} (channels, height, width), but the model's "
                 f"are ({channels}, {height}, {width}): scale and crop the images first"
             )
-        sampling.Request(len(given), seed, 0, batch)  # refuses impossible numbers
+        request = sampling.Request(len(given), seed, 0, batch)
         how = chosen(pipe.defaults, settings)
         none = labels is None and condition is None
         if (none or plain) and "guidance" not in settings:
             how = replace(how, **UNGUIDED)
         sampling.options(pipe, how)
         every = None if none else pipe.given(len(given), labels, condition)
-        return Edit(pipe, given, every, how, pipe.grid(how), seed, batch)
+        return Edit(pipe, given, every, how, pipe.grid(how), request.seed, request.batch)
 
     @property
     def parts(self) -> list[slice]:
@@ -111,7 +111,10 @@ class Edit:
 
 
 def batched(images: Tensor, values: Values) -> Tensor:
-    """Return images as (N, C, H, W); raise UserError unless they have the type of ``values``."""
+    """Return images as (N, C, H, W).
+
+    Raises UserError unless they have the type of ``values``, and values of that scale.
+    """
     right = isinstance(images, Tensor) and images.dtype == values.tensor_dtype
     if not right or images.ndim not in (3, 4):
         what = (
@@ -125,12 +128,22 @@ def batched(images: Tensor, values: Values) -> Tensor:
         raise UserError(f"`images` are {what}: give a {wanted}")
     if not len(images):
         raise UserError("there are no `images`: give one or more")
+    if not values.eight_bit:
+        seen = images.float()
+        slack = (values.high - values.low) / 4  # by less, resizing may overshoot the range
+        inside = (seen >= values.low - slack) & (seen <= values.high + slack)
+        if not inside.all():  # which is so for NaN too
+            raise UserError(
+                f"`images` have values from {seen.min():g} to {seen.max():g}, but the model's are "
+                f"{values}: scale or clip them first"
+            )
     return images if images.ndim == 4 else images[None]
 
 
 def blank(pipe: Pipeline, n: int) -> Tensor:
-    """Return n images of a pipeline's shape and type, all zero."""
-    return torch.zeros(n, *image_shape(pipe), dtype=pipe.values.tensor_dtype)
+    """Return n black images of a pipeline's shape and type."""
+    shape, values = image_shape(pipe), pipe.values
+    return torch.full((n, *shape), values.low, dtype=values.tensor_dtype)
 
 
 def image_shape(pipe: Pipeline) -> tuple[int, int, int]:

@@ -136,8 +136,8 @@ def interpolate(
     weights = torch.linspace(0, 1, n).view(n, 1, 1, 1)
     x = inversion.slerp(noises[0].expand(n, -1, -1, -1), noises[1].expand(n, -1, -1, -1), weights)
     settings = {"sampler": "ddim", **settings}
-    zeros = blank(pipe, n)
-    edits = [Edit.of(pipe, zeros, label, 0, batch, settings, plain=True) for label in ends]
+    images = blank(pipe, n)
+    edits = [Edit.of(pipe, images, label, 0, batch, settings, plain=True) for label in ends]
     one, two = edits if ends[0] != ends[1] else (edits[0], edits[0])
     if one.how.sampler != "ddim" or one.how.eta:
         raise UserError(

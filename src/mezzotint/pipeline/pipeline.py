@@ -233,7 +233,7 @@ class Pipeline:
         labels: Labels = None,
         guidance: Scale = 1.0,
         rescale: float = 0.0,
-        clipping: str = "static",
+        clipping: str | None = None,
         condition: Any = None,
     ) -> Denoiser:
         """Return the denoiser for a sampler: ``denoise(x, level) -> x0_hat``.
@@ -246,7 +246,8 @@ class Pipeline:
             guidance: The guidance scale, or a function of the level that returns it: 1 is plain
                 conditional sampling, 0 is unconditional (or the weaker model).
             rescale: How far guided images return to the contrast of unguided images, 0 to 1.
-            clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles).
+            clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles). None is "none" for
+                a latent model, whose x has no bounds, and "static" for a model of pixels.
             condition: The other conditions, as in `sample`, each for a batch of B; missing
                 conditions are null.
 
@@ -255,8 +256,10 @@ class Pipeline:
 
         Raises:
             UserError: If a label or ``rescale`` is out of range, there is no such clipping, or the
-                network does not support the condition or the guidance.
+                model does not support the clipping, the condition or the guidance.
         """
+        clipping = clipping or ("none" if isinstance(self.codec, Latents) else "static")
+        sampling.check_clipping(self, clipping)
         given = conditioning.of_batch(self, labels, condition)
         return self._guided(given, guidance, rescale, clipping)
 

@@ -92,10 +92,11 @@ def inpaint(
     factor = pipe.codec.vae.config.factor if isinstance(pipe.codec, Latents) else 1
     # A latent counts as known only if all of its pixels are known.
     hidden = F.max_pool2d((fill > 0).float(), factor, ceil_mode=True)
-    if hidden.all(0).all():
+    if hidden.flatten(1).all(1).any():
+        cells = "cell of the latents (a cell stands for several pixels)" if latent else "pixel"
         raise UserError(
-            "the `mask` touches every cell of the latents (a cell stands for several pixels), so "
-            "nothing of the images would be kept: fill in a smaller part"
+            f"the `mask` touches every {cells}, so nothing of an image would be kept: fill in a "
+            "smaller part"
         )
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
@@ -281,14 +282,15 @@ def restore(
             'the method ddnm assumes that `y` has no noise: choose `method="mmps"` or '
             '`method="pigdm"`'
         )
-    zeros = blank(pipe, len(seen))
-    operator.check(zeros[:1].float(), seen[:1])
+    images = blank(pipe, len(seen))
+    zeros = torch.zeros_like(images[:1])
+    operator.check(zeros.float(), seen[:1])
     if operator.linear:
         if not y.is_floating_point():
             # The encoding is x -> k x + e, so A (k x + e) = k y + A e, but ``seen`` is k y + e.
-            e = pipe.values.encode(zeros[:1])
+            e = pipe.values.encode(zeros)
             seen = seen + operator(e) - e.flatten()[0]
-        _check_range(operator, seen[:1], zeros[:1].float(), noise)
+        _check_range(operator, seen[:1], zeros.float(), noise)
     codec = pipe.codec
     if method != "dps" and (isinstance(codec, Latents) or not operator.linear):
         why = "works in latents" if isinstance(codec, Latents) else "is given a nonlinear operator"
@@ -296,7 +298,7 @@ def restore(
     if isinstance(codec, Latents):
         decoded, pixels = codec, operator
         operator = Operator(lambda z: pixels(decoded.pixels(z)), linear=False)
-    edit = Edit.of(pipe, zeros, labels, seed, batch, settings)
+    edit = Edit.of(pipe, images, labels, seed, batch, settings)
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
         observed = Observation(sent(seen[part], pipe.device), operator, noise)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,6 +52,7 @@ class Request:
             number = getattr(self, name)
             if isinstance(number, bool) or not hasattr(number, "__index__") or number < least:
                 raise UserError(f"`{name}` is {number!r}: choose {least} or more")
+            object.__setattr__(self, name, index(number))  # numpy's small integers would overflow
         if self.n > MOST:
             raise UserError(
                 f"`n` is {self.n:,}: make at most {MOST:,} images at a time, each time with "
@@ -141,8 +143,7 @@ def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
     A learned variance is passed as a function. Raises UserError for settings that this model does
     not support.
     """
-    if isinstance(pipe.codec, Latents) and how.clipping != "none":
-        raise UserError('latents have no bounds to clip to: choose `clipping="none"`')
+    check_clipping(pipe, how.clipping)
     few_step.check(pipe, how)
     found = how.keywords()
     if found.get("variance") == "learned":
@@ -158,6 +159,12 @@ def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
                 'variance: choose `variance="small"` or `variance="large"`, or another `guidance`'
             )
     return found
+
+
+def check_clipping(pipe: Pipeline, clipping: str) -> None:
+    """Raise UserError for a latent model with any clipping but "none"."""
+    if isinstance(pipe.codec, Latents) and clipping != "none":
+        raise UserError('latents have no bounds to clip to: choose `clipping="none"`')
 
 
 class Count:
