@@ -8,7 +8,8 @@ cache would otherwise keep an incomplete data set.
 import os
 import stat
 import tarfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -80,6 +81,23 @@ def may_pass(error: BaseException) -> bool:
     if isinstance(error, OSError):  # decoders raise it without an errno if the content is broken
         return error.errno is not None or "out of memory" in str(error)
     return isinstance(error, MemoryError)
+
+
+@contextmanager
+def guarded(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Run a block that reads a file, and convert the errors of a damaged file to UserError.
+
+    Its message says that the file cannot be read as ``what``, and ends with the remedy.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the readers and decompressors raise many types of errors
+        if may_pass(error):
+            raise passing(str(path), error) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} cannot be read as {what} ({reason}): {remedy}") from None
 
 
 def passing(what: str, error: BaseException) -> UserError:

@@ -10,7 +10,7 @@ unpickled. A .npy file is memory-mapped, and a .npz file is read in blocks.
 import math
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.labels import are_names, check_labels, class_names, named
 from mezzotint.data.naming import canonical, shown
-from mezzotint.data.reading import PIXELS, may_pass, passing
+from mezzotint.data.reading import PIXELS, guarded
 from mezzotint.data.source import UNLABELLED, Item, Kind, Source, no_split, stamp
 from mezzotint.data.values import EIGHT_BIT, Bounds, Values, stated
 from mezzotint.errors import UserError
@@ -72,11 +72,7 @@ def _takes(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (".npy", ".npz")
 
 
-def _plain(data: str, split: str) -> Source:
-    return arrays(data, split, conditional=False)
-
-
-KIND = Kind("a .npy or .npz of images", arrays, _takes, _plain)
+KIND = Kind("a .npy or .npz of images", arrays, _takes, partial(arrays, conditional=False))
 
 
 @dataclass(frozen=True)
@@ -175,20 +171,8 @@ def _opened(path: Path, key: str | None) -> Iterator[tuple[IO[bytes], int]]:
                 yield stream, archive.getinfo(f"{key}.npy").file_size
 
 
-@contextmanager
-def _guard(path: Path) -> Iterator[None]:
-    """Run a block that reads a file, and convert the errors of a damaged file to UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # such as a bad header, a bad checksum, an unknown compression
-        if may_pass(error):
-            raise passing(str(path), error) from None
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{path} cannot be read as {path.suffix} ({reason}): save it again"
-        ) from None
+def _guard(path: Path) -> AbstractContextManager[None]:
+    return guarded(path, path.suffix, "save it again")
 
 
 def _check_shape(images: _Array) -> None:

@@ -1,5 +1,6 @@
 """A folder of image files, with or without class folders."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,4 @@ def folder(data: str, split: str, conditional: bool = True) -> Source:
     return source_of(tree, split, conditional, key, lambda: path.joinpath)
 
 
-def _plain(data: str, split: str) -> Source:
-    return folder(data, split, conditional=False)
-
-
-KIND = Kind("a folder of images", folder, Path.is_dir, _plain)
+KIND = Kind("a folder of images", folder, Path.is_dir, partial(folder, conditional=False))

@@ -1,6 +1,5 @@
 """Data sets of the Hugging Face Hub that hold their parquet files in a single folder."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +10,7 @@ from mezzotint.errors import UserError
 from mezzotint.storage.hub import snapshot
 
 
-def hub(data: str, split: str) -> Source:
+def hub(data: str, split: str, conditional: bool = True) -> Source:
     """Return the images of one split of `hub:OWNER/NAME`; only that split is downloaded.
 
     Raises:
@@ -20,18 +19,6 @@ def hub(data: str, split: str) -> Source:
         UserError: If the data set cannot be fetched, has parquet files in several folders, or if
             `parquet` refuses it.
     """
-    return _opened(data, split, parquet)
-
-
-def _plain(data: str, split: str) -> Source:
-    return _opened(data, split, partial(parquet, conditional=False))
-
-
-KIND = Kind("hub:OWNER/NAME", hub, plain=_plain)
-
-
-def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source:
-    """Download the files of a split, and return the source that ``read`` makes of them."""
     name = data.removeprefix("hub:")
     others = set(SPLITS) - set(split_names(split))
     starts = tuple(f"{other}{mark}" for other in sorted(others) for mark in "-.")
@@ -51,4 +38,8 @@ def _opened(data: str, split: str, read: Callable[[str, str], Source]) -> Source
             f"hub:{name} has parquet files in several folders ({names}): give the path of "
             f"one of these folders; the split {split!r} was downloaded to {root}"
         )
-    return replace(read(str(folders[0]), split), name=f"{name.split('/')[-1]}-{split}")
+    found = parquet(str(folders[0]), split, conditional)
+    return replace(found, name=f"{name.split('/')[-1]}-{split}")
+
+
+KIND = Kind("hub:OWNER/NAME", hub, plain=partial(hub, conditional=False))

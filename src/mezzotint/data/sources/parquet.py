@@ -143,11 +143,9 @@ def _takes(path: Path) -> bool:
     return _place(path) is not None
 
 
-def _plain(data: str, split: str) -> Source:
-    return parquet(data, split, conditional=False)
-
-
-KIND = Kind("a .parquet file or a folder of them", parquet, _takes, _plain)
+KIND = Kind(
+    "a .parquet file or a folder of them", parquet, _takes, partial(parquet, conditional=False)
+)
 
 
 def _items(

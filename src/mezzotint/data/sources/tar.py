@@ -7,8 +7,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -20,7 +19,7 @@ from mezzotint.data.reading import (
     Member,
     UnreadableImage,
     check_size,
-    may_pass,
+    guarded,
     passing,
 )
 from mezzotint.data.source import Kind, Source, stamp
@@ -83,27 +82,11 @@ def _takes(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(_SUFFIXES)
 
 
-def _plain(data: str, split: str) -> Source:
-    return tar(data, split, conditional=False)
+KIND = Kind("a .tar or .tar.gz", tar, _takes, partial(tar, conditional=False))
 
 
-KIND = Kind("a .tar or .tar.gz", tar, _takes, _plain)
-
-
-@contextmanager
-def _guarded(path: Path) -> Iterator[None]:
-    """Convert the exceptions of a broken tar to a UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # tarfile and the decompressors raise many types of errors
-        if may_pass(error):
-            raise passing(str(path), error) from None
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{path} cannot be read as a tar ({reason}): fetch or pack it again"
-        ) from None
+def _guarded(path: Path) -> AbstractContextManager[None]:
+    return guarded(path, "a tar", "fetch or pack it again")
 
 
 def _opened(path: Path, places: Places, end: int) -> Reader:

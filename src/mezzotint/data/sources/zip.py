@@ -48,11 +48,7 @@ def _takes(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() == ".zip"
 
 
-def _plain(data: str, split: str) -> Source:
-    return zip_file(data, split, conditional=False)
-
-
-KIND = Kind("a .zip", zip_file, _takes, _plain)
+KIND = Kind("a .zip", zip_file, _takes, partial(zip_file, conditional=False))
 
 
 def _name(info: zipfile.ZipInfo) -> PurePosixPath | None:
