@@ -163,5 +163,5 @@ def test_a_held_out_split_has_the_channels_of_the_training_set(tmp_path, noise):
         for i, made in enumerate(images):
             made(noise, i).save(tmp_path / "d" / split / f"{i}.png")
     train = mz.prepare(tmp_path / "d")
-    held = held_out(train.source, None, train)
+    held = held_out(train)
     assert (train.images.shape[3], held.images.shape[3], len(held)) == (1, 1, 2)

@@ -124,19 +124,19 @@ def test_what_is_held_out_was_not_trained_on(tmp_path):
     with pytest.warns(UserWarning, match="valid lies beside invalid and is taken as a class"):
         train = mz.prepare(root)
     assert train.classes == ("invalid", "valid")
-    assert held_out(str(root), None, train) is train
+    assert held_out(train) is train
     with pytest.raises(UserError, match="no split 'validation'"):
         mz.prepare(root, split="validation")
     both = plant(tmp_path / "e", grown(["train"]))
     (both / "test").symlink_to(both / "train")
     train = mz.prepare(both)
-    assert held_out(str(both), None, train) is train
+    assert held_out(train) is train
 
 
 def test_a_file_of_a_test_set_is_not_held_out_of_itself(tmp_path, write_parquet):
     path = str(write_parquet(tmp_path / "test-00000-of-00001.parquet", [png(0), png(1)]))
     train = mz.prepare(path)
-    assert held_out(path, None, train) is train
+    assert held_out(train) is train
 
 
 def test_parts_of_imagenet_100(tmp_path, packed):

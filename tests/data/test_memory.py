@@ -49,7 +49,7 @@ def test_it_is_found_again_by_its_source(images):
     np.testing.assert_array_equal(again.images, images)
     assert mz.prepare(images, LABELS, classes=("cat", "dog")).folder == first.folder
     assert mz.prepare(images, LABELS).source != first.source  # class names count
-    assert held_out(first.source, None, first) is first
+    assert held_out(first) is first
     smaller = mz.prepare(first.source, size=4)
     np.testing.assert_array_equal(
         smaller.images, mz.prepare(images, LABELS, classes=("cat", "dog"), size=4).images

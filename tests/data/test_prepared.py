@@ -1,5 +1,6 @@
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,8 +132,8 @@ def test_bad_files_are_left_out_of_what_is_held_out_too(messy, tmp_path, split):
     (tmp_path / "both" / split / "cats" / "a.png").unlink()
     train = prepare(str(tmp_path / "both"), skip_bad=True)
     with pytest.raises(UserError, match="3 of 7 images cannot be read"):
-        held_out(str(tmp_path / "both"), None, train)
-    others = held_out(str(tmp_path / "both"), None, train, skip_bad=True)
+        held_out(replace(train, skip_bad=False))
+    others = held_out(train)
     assert others.folder != train.folder
     assert (len(others.images), others.skipped) == (4, 3)
 
@@ -141,11 +142,11 @@ def test_a_fault_of_what_is_held_out_is_not_taken_for_its_absence(animals, tmp_p
     both = tmp_path / "both"
     shutil.copytree(animals, both / "train")
     train = prepare(str(both))
-    assert held_out(str(both), None, train) is train
+    assert held_out(train) is train
     shutil.copytree(animals, both / "test")
     (both / "test" / "rabbits").mkdir()
     with pytest.raises(UserError, match="rabbits"):
-        held_out(str(both), None, train)
+        held_out(train)
 
 
 def test_a_class_called_test_is_not_held_out_of_itself(animals) -> None:
@@ -153,7 +154,7 @@ def test_a_class_called_test_is_not_held_out_of_itself(animals) -> None:
     with pytest.warns(UserWarning, match="test lies beside cats, dogs and is taken as a class"):
         train = prepare(str(animals))
     assert "test" in train.classes
-    assert held_out(str(animals), None, train) is train
+    assert held_out(train) is train
 
 
 def test_a_class_of_which_all_are_skipped(animals, cache):

@@ -25,19 +25,20 @@ from mezzotint.errors import UserError, warn
 from mezzotint.storage.cache import begun, cache_folder, commit, kept
 
 
-def held_out(data: str, size: Size | None, train: Prepared, skip_bad: bool = False) -> Prepared:
+def held_out(train: Prepared) -> Prepared:
     """Return the test split of a data set, else its validation split, else ``train`` itself.
 
-    The images have the channels and the range of values of ``train``, the training split. Raises
-    UserError if the split exists and `prepare` refuses it.
+    ``train`` is the training split. The images are prepared like those of ``train``, and have the
+    same channels and range of values. Raises UserError if the split exists and `prepare` refuses
+    it.
     """
     for split in ("test", "validation"):
         with suppress(NoSplit):
             found = prepare(
-                data,
-                size=size,
+                train.source,
+                size=train.size,
                 split=split,
-                skip_bad=skip_bad,
+                skip_bad=train.skip_bad,
                 conditional=train.conditional,
                 condition=train.asked.condition,
                 labels_from=train.asked.labels_from,

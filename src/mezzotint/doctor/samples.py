@@ -65,7 +65,7 @@ def look(
     given = pipe.labels(count)
     labels = None if given is None else torch.tensor(given)
     yield alike(ours.pool, theirs.pool, labels, real_labels)
-    others = held_out(config.data.data, config.data.size, data, config.data.skip_bad)
+    others = held_out(data)
     unseen = (
         None
         if others is data

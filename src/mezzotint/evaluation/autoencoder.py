@@ -100,7 +100,7 @@ def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared
     c = configuration.read(folder / "config.json").data
     c = replace(c, size=size or c.size)
     train = c.prepared()
-    rest = held_out(c.data, c.size, train, c.skip_bad)
+    rest = held_out(train)
     return f"{c.data} ({'split train' if rest is train else 'held out'})", rest
 
 

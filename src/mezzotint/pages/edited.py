@@ -26,7 +26,7 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
     """
     c = run.config.data
     train = c.prepared()
-    found = held_out(c.data, c.size, train, c.skip_bad)
+    found = held_out(train)
     images = nchw(found.some(SHOWN).images)
     labels = [int(k) for k in found.some(SHOWN).labels] if pipe.classes else None
     height, width = pipe.size

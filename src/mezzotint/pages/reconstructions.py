@@ -29,7 +29,7 @@ def reconstructions(run: Run, options: Options, follow: Follow) -> Iterator[Sect
     try:
         codec = loading.load_codec(run.folder, precision=options.precision)
         train = c.prepared()
-        found = held_out(c.data, c.size, train, c.skip_bad)
+        found = held_out(train)
     except UserError as error:
         yield Section(title, f"No reconstructions were made for this page: {error}.")
         return

@@ -43,9 +43,9 @@ def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
 
 def _studied(work: Work, name: str) -> dict[str, Any]:
     """Measure one model, and return its row for study.jsonl."""
-    config, folder = work.plan.models[name], work.folder(name)
+    folder = work.folder(name)
     pipe = loading.load(folder, precision="float32")
-    others = held_out(config.data.data, config.data.size, work.data[name])
+    others = held_out(work.data[name])
     images = others.some(HELD_OUT)
     labels = images.labels.tolist() if pipe.classes else None
     noise = gradient_noise(folder)

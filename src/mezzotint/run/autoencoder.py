@@ -112,7 +112,7 @@ class AutoencoderJob(Job):
         zeros, ones = torch.zeros(experiment.net.latent), torch.ones(experiment.net.latent)
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
         # The autoencoder is measured on held-out images, if the data set has any.
-        self.pictures = held_out(c.data, c.size, self.data, c.skip_bad)
+        self.pictures = held_out(self.data)
         _suits(c.augment, loss.perceptual, channels)
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
         self.facts = {

@@ -122,10 +122,10 @@ def test_no_such_split(hub, animals_there):
 def test_without_a_test_split_another_one_is_held_out(hub, animals_there):
     (animals_there / "data/test-00000-of-00001.parquet").rename(animals_there / "data/val.parquet")
     train = prepare("hub:ours/animals")
-    assert len(held_out("hub:ours/animals", None, train).images) == 2
+    assert len(held_out(train).images) == 2
     (animals_there / "data/val.parquet").unlink()
     shutil.rmtree(hub.here)
-    assert held_out("hub:ours/animals", None, train) is train
+    assert held_out(train) is train
 
 
 def test_several_sets(hub, animals_there):
