@@ -135,7 +135,9 @@ def test_the_mean_is_exact_for_the_polynomials_that_the_values_determine(
     of_theta = torch.randn(len(nodes), generator=draw, dtype=torch.float64)  # any moments at all
     powers = torch.randn(len(nodes), 3, generator=draw, dtype=torch.float64)
     values = [sum((p * node**k for k, p in enumerate(powers)), torch.zeros(3)) for node in nodes]
-    torch.testing.assert_close(mean(values, nodes, of_theta.tolist()), of_theta @ powers)
+    torch.testing.assert_close(
+        mean([*zip(nodes, values, strict=True)], 0.0, 1.0, of_theta.tolist()), of_theta @ powers
+    )
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[-1]], ids=str)

@@ -37,8 +37,7 @@ def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Ten
         past = [(t.lam, eps(x, x0, t)), *past[: order - 1]]
         if p > 1:
             h = s.lam - t.lam
-            nodes = [(lam - t.lam) / h for lam, _ in past[:p]]
-            noise = mean([value for _, value in past[:p]], nodes, moments(-h, p))
+            noise = mean(past[:p], t.lam, h, moments(-h, p))
             x0 = (x - t.sigma * noise) / t.alpha
         x = step(x, x0, t, s)
     return x

@@ -47,9 +47,8 @@ def dpmpp(
         x0, p = past[0][1], order_at(grid, i, order)
         if p > 1:
             h = s.lam - t.lam
-            nodes = [(lam - t.lam) / h for lam, _ in past[:p]]
             decay = h - math.log(c / s.sigma)  # the exponent for x itself: h at eta 0, 2 h at eta 1
             powers = [1.0, 0.5] if p == 2 else moments(decay, p)
-            x0 = mean([value for _, value in past[:p]], nodes, powers)
+            x0 = mean(past[:p], t.lam, h, powers)
         x = step(x, x0, t, s, c, n, randn)
     return x

@@ -70,13 +70,17 @@ def moments(h: float, count: int) -> list[float]:
     return m
 
 
-def mean(values: Sequence[Tensor], nodes: Sequence[float], moments: Sequence[float]) -> Tensor:
-    """Return the mean, over a step, of the polynomial that passes through ``values`` at ``nodes``.
+def mean(
+    points: Sequence[tuple[float, Tensor]], lam: float, h: float, moments: Sequence[float]
+) -> Tensor:
+    """Return the mean, over a step, of the polynomial that passes through ``points``.
 
-    ``nodes`` are values of theta, the place in the step: 0 at its beginning, 1 at its end.
+    A point is a lambda and a value. The step begins at ``lam`` and has the length h in lambda.
     ``moments`` are the means of the powers of theta, from the function `moments`.
     """
+    nodes = [(place - lam) / h for place, _ in points]  # values of theta
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
+    values = [value for _, value in points]
     return sum((w * v for w, v in zip(weights.tolist(), values, strict=True)), 0 * values[0])
 
 

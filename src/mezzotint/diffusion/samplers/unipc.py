@@ -51,8 +51,7 @@ def unipc(
     def through(t: Level, s: Level, points: list[tuple[float, Tensor]]) -> Tensor:
         h = s.lam - t.lam
         powers = [1.0, middle(h)] if len(points) == 2 else moments(h, len(points))
-        nodes = [(lam - t.lam) / h for lam, _ in points]
-        return mean([value for _, value in points], nodes, powers)
+        return mean(points, t.lam, h, powers)
 
     past: list[tuple[float, Tensor]] = []  # lambda and x0_hat, the newest first
     start = x  # x at the beginning of the step that led to the current level
