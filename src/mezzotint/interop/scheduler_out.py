@@ -8,7 +8,6 @@ import torch
 
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.schedules import cosine, linear
-from mezzotint.errors import UserError
 from mezzotint.interop.scheduler import PREDICTIONS
 
 NAMES = {ours: theirs for theirs, ours in PREDICTIONS.items()}
@@ -21,16 +20,9 @@ def scheduler_config(schedule: Schedule, prediction: str, clip: bool) -> dict[st
         schedule: The levels.
         prediction: The type of the predictions that the scheduler receives: "eps", "x0" or "v".
         clip: Whether the scheduler clips the estimate of x0 to [-1, 1].
-
-    Raises UserError if no betas describe the levels.
     """
-    alpha, sigma = schedule.alpha, schedule.sigma
+    alpha = schedule.alpha
     betas = 1 - (alpha[1:] / alpha[:-1]) ** 2
-    if not torch.allclose(alpha**2 + sigma**2, torch.ones_like(alpha), atol=1e-6):
-        raise UserError(
-            "diffusers' schedulers preserve the variance, but this schedule does not: choose "
-            "another format for the export"
-        )
     config: dict[str, Any] = {
         "_class_name": "DDIMScheduler",
         "num_train_timesteps": len(schedule),

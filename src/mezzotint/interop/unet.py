@@ -132,27 +132,35 @@ def unet_settings(config: dict[str, Any]) -> Settings:
         "emb": settings["time_embedding_dim"],
     }
     attention = own["attention_down"]
-    ddpm = {
+    plain = own == of_ddpm(attention, settings["norm_num_groups"])
+    return Settings(
+        kind="unet" if plain else "unet2d",
+        fields=common | ({"attention": attention} if plain else own),
+        channels=settings["in_channels"],
+        outputs=settings["out_channels"],
+        classes=max((settings["num_class_embeds"] or 0) - 1, 0),
+        flipped=settings["flip_sin_to_cos"],
+    )
+
+
+def of_ddpm(attention: tuple[int, ...], groups: int) -> dict[str, Any]:
+    """Return the fields of UNet2DConfig, besides those of UNetConfig, that describe a UNet.
+
+    ``attention`` and ``groups`` are the fields of its UNetConfig.
+    """
+    return {
         "attention_down": attention,
         "attention_up": attention,
         "attention_bottom": True,
         "block_down": (),
         "block_up": (),
-        "groups_bottom": settings["norm_num_groups"],
+        "groups_bottom": groups,
         "eps": 1e-6,
         "scaled": False,
         "around": False,
         "shift": 1,
         "emb": None,
     }
-    return Settings(
-        kind="unet" if own == ddpm else "unet2d",
-        fields=common | ({"attention": attention} if own == ddpm else own),
-        channels=settings["in_channels"],
-        outputs=settings["out_channels"],
-        classes=max((settings["num_class_embeds"] or 0) - 1, 0),
-        flipped=settings["flip_sin_to_cos"],
-    )
 
 
 def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.interop.unet import DEFAULTS, passed
+from mezzotint.interop.unet import DEFAULTS, of_ddpm, passed
 
 # The names of modules in mezzotint and in diffusers, replaced in this order.
 RENAMES = (
@@ -51,23 +51,7 @@ def unet_config(
         size: The height and width of x, after pixels are folded.
     """
     levels = len(fields["channels"])
-    if kind == "unet":
-        attends = fields["attention"]
-        own = {
-            "attention_down": attends,
-            "attention_up": attends,
-            "attention_bottom": True,
-            "block_down": (),
-            "block_up": (),
-            "groups_bottom": fields["groups"],
-            "eps": 1e-6,
-            "scaled": False,
-            "around": False,
-            "shift": 1,
-            "emb": None,
-        }
-    else:
-        own = fields
+    own = of_ddpm(fields["attention"], fields["groups"]) if kind == "unet" else fields
     down = [_block("Down", i, own["attention_down"], own["block_down"]) for i in range(levels)]
     up = [_block("Up", i, own["attention_up"], own["block_up"]) for i in reversed(range(levels))]
     return {
