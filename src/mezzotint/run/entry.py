@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
-from mezzotint.config import Autoencoder, Configuration
+from mezzotint.config import Autoencoder
 from mezzotint.data import Prepared
 from mezzotint.errors import UserError, unknown
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
@@ -66,10 +65,8 @@ def train(
             and can be resumed.
     """
     begun = start(recipe, out, resume)
-    experiment, note = requested(begun, data, net, fields)
-    watch(_training(experiment, begun.folder, resume, track, note), "train", progress)
-    autoencoder = isinstance(experiment, Autoencoder)
-    return load_codec(begun.folder) if autoencoder else load(begun.folder)
+    watch(_training(begun, data, net, resume, track, fields), "train", progress)
+    return (load_codec if isinstance(begun.base, Autoencoder) else load)(begun.folder)
 
 
 def training(
@@ -129,9 +126,7 @@ def training(
             fit the recipe, or the network cannot be used.
         Interrupted: If SIGINT (Ctrl-C), SIGTERM or SIGHUP stopped the training.
     """
-    begun = start(recipe, out, resume)
-    experiment, note = requested(begun, data, net, fields)
-    return _training(experiment, begun.folder, resume, track, note)
+    return _training(start(recipe, out, resume), data, net, resume, track, fields)
 
 
 def distil(
@@ -175,7 +170,7 @@ def distil(
         Interrupted: If SIGINT (Ctrl-C), SIGTERM or SIGHUP stopped the training.
     """
     begun = begin(teacher, out, resume, fields)
-    watch(_distillation(begun, data, resume, track, fields), "distil", progress)
+    watch(_training(begun, data, None, resume, track, fields), "distil", progress)
     return load(begun.folder)
 
 
@@ -189,19 +184,18 @@ def distillation(
     **fields: Any,
 ) -> Iterator[Progress]:
     """Distil a model, and yield the progress of each step; see `distil` and `training`."""
-    return _distillation(begin(teacher, out, resume, fields), data, resume, track, fields)
-
-
-def _distillation(
-    begun: Start, data: Data | None, resume: bool, track: str | None, fields: Mapping[str, Any]
-) -> Iterator[Progress]:
-    experiment, note = requested(begun, data, None, fields)
-    return _training(experiment, begun.folder, resume, track, note)
+    return _training(begin(teacher, out, resume, fields), data, None, resume, track, fields)
 
 
 def _training(
-    experiment: Configuration, folder: Path, resume: bool, track: str | None, note: str
+    begun: Start,
+    data: Data | None,
+    net: Net | None,
+    resume: bool,
+    track: str | None,
+    fields: Mapping[str, Any],
 ) -> Iterator[Progress]:
+    experiment, note = requested(begun, data, net, fields)
     if not torch.is_grad_enabled():
         raise UserError(
             "a training needs gradients, but they are turned off: start the training outside of "
@@ -209,7 +203,7 @@ def _training(
         )
     if track is not None and track not in TRACKERS:
         raise unknown("track", track, TRACKERS)
-    copy = Copy(folder, track) if track and first() else None
+    copy = Copy(begun.folder, track) if track and first() else None
     keep_freed_memory()
-    steps = run(experiment, folder, resume, save_when_left=True, note=note)
+    steps = run(experiment, begun.folder, resume, save_when_left=True, note=note)
     return copy.follow(steps) if copy else steps
