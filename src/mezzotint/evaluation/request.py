@@ -17,7 +17,7 @@ from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.record import record
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import METRICS, FeatureNetwork, Figure, network
-from mezzotint.metrics.measure import anything, check_metrics
+from mezzotint.metrics.measure import anything
 from mezzotint.metrics.networks import choose
 from mezzotint.storage.files import as_folder, writable
 
@@ -73,9 +73,7 @@ class Request:
         metrics = METRICS if self.metrics is None else self.metrics
         named = isinstance(data, str) and not Path(data).suffix
         networks = self.networks or ((choose(data),) if named else ())
-        check_metrics(metrics)
-        if networks:
-            anything(metrics, networks, classes)
+        anything(metrics, networks, classes)
         self.check_out()
 
     def check_out(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
-from mezzotint.errors import Registry, UserError, counted, unknown, warn
+from mezzotint.errors import Registry, UserError, counted, warn
 from mezzotint.metrics.accuracy import NEEDED, accuracy, inapplicable
 from mezzotint.metrics.classes import places
 from mezzotint.metrics.comparison import Comparison
@@ -92,8 +92,7 @@ def check_metrics(names: Collection[str]) -> None:
     if not names:
         raise UserError(f"`metrics` is empty: choose from {', '.join(METRICS)}")
     for name in names:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
+        METRICS.check(name)
 
 
 def enough(count: int) -> None:
@@ -109,8 +108,7 @@ def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequenc
     """
     check_metrics(metrics)
     for name in networks:
-        if name not in NETWORKS:
-            raise unknown("feature network", name, NETWORKS)
+        NETWORKS.check(name)
         known = KNOWN_CLASSES.get(name, classes)
         if {*metrics} == {"accuracy"} and places(known, classes) is None:
             raise UserError(f"accuracy {NEEDED}: choose another metric, such as fd")

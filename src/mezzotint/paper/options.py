@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import NonNegativeInt, PositiveInt
 
 from mezzotint.metrics import NETWORKS
+from mezzotint.networks.precision import Precision
 from mezzotint.storage.files import as_folder
 from mezzotint.strict import Choice, strict
 
 Scale = Literal["glyphs", "cifar10", "full"]
-Precision = Literal["float32", "bf16", "auto"]
 
 
 @strict

@@ -12,9 +12,10 @@ from mezzotint.errors import counted
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
 from mezzotint.metrics import network as load_network
+from mezzotint.networks.precision import Precision
 from mezzotint.paper.estimate import estimates, too_long
 from mezzotint.paper.models import trainings
-from mezzotint.paper.options import Options, Precision, Scale
+from mezzotint.paper.options import Options, Scale
 from mezzotint.paper.page import write
 from mezzotint.paper.plan import Row, plan
 from mezzotint.paper.rows import Facts, by_count, measured, networks

@@ -212,11 +212,6 @@ def _onnx(pipe: Pipeline, folder: Path) -> None:
     onnx_out.write(folder, model)
 
 
-def _safetensors(pipe: Pipeline, folder: Path) -> None:
-    """Write a pipeline in the format "safetensors"; see `export`."""
-    saved.save(pipe, folder)
-
-
-FORMATS: Registry[Callable[[Pipeline, Path], None]] = Registry(
-    "format", {"diffusers": _diffusers, "onnx": _onnx, "safetensors": _safetensors}
+FORMATS: Registry[Callable[[Pipeline, Path], object]] = Registry(
+    "format", {"diffusers": _diffusers, "onnx": _onnx, "safetensors": saved.save}
 )
