@@ -99,7 +99,7 @@ class SampleConfig:
                 raise ValueError(f"`sampler_options` has {text!r}: {hint}")
             if name in set_:
                 raise ValueError(f"`sampler_options` gives {name} twice: give one value")
-            set_[name] = parsed(name, value, known[name]) if name in known else value
+            set_[name] = value_of(name, value, known[name]) if name in known else value
         return set_
 
     @property
@@ -131,7 +131,7 @@ UNGUIDED: dict[str, Any] = {
 """The settings that turn guidance off."""
 
 
-def parsed(name: str, text: str, default: Any) -> Any:
+def value_of(name: str, text: str, default: Any) -> Any:
     """Convert the text of an option to the type of its default: str, bool, int or float.
 
     Raises UserError for other text, and for numbers that are not finite.

@@ -115,8 +115,7 @@ def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
         count += 1
         if count > source.count:
             raise UserError(
-                f"the source {source.name} has more items than its `count` of {source.count}: "
-                "correct the count"
+                f"{what} has more items than its `count` of {source.count}: correct the count"
             )
         if item.label not in labels:
             last = len(source.classes) - 1
@@ -128,8 +127,7 @@ def _checked(source: Source, items: Iterator[Item]) -> Iterator[Item]:
         yield item
     if count < source.count:
         raise UserError(
-            f"the source {source.name} has {count} items, but its `count` is {source.count}: "
-            "correct the count"
+            f"{what} has {count} items, but its `count` is {source.count}: correct the count"
         )
 
 

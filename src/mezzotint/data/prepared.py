@@ -148,7 +148,7 @@ def sum_of(meta: dict[str, Any], labels: Labels) -> str:
     return digest.hexdigest()
 
 
-def numbered(data: Prepared, classes: Sequence[str]) -> Prepared:
+def in_order(data: Prepared, classes: Sequence[str]) -> Prepared:
     """Return data with the classes in the order of ``classes``, a list of the same names."""
     places = {nfc(name): i for i, name in enumerate(classes)}
     labels = np.array([places[nfc(name)] for name in data.classes])[data.labels]

@@ -11,8 +11,8 @@ from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
 from mezzotint.storage.arrays import nchw
 
-CLASSES, EACH, UNLABELLED = 10, 8, 64
-CHANNELS = {1: "grey", 3: "RGB"}
+CLASSES, EACH, PLAIN = 10, 8, 64  # examples: of so many classes, of each, and without classes
+NAMES = {1: "grey", 3: "RGB"}
 
 
 def understood(data: Prepared) -> str:
@@ -21,7 +21,7 @@ def understood(data: Prepared) -> str:
     The description also lists scaling, conversions and left-out images.
     """
     height, width, channels = data.images.shape[1:]
-    named = "RGBA" if data.values.alpha else CHANNELS.get(channels, f"{channels} channels")
+    named = "RGBA" if data.values.alpha else NAMES.get(channels, f"{channels} channels")
     said = [f"{counted(len(data), 'image')} of {height}x{width} (height x width)", named]
     said.append(str(data.values))
     if data.classes:
@@ -60,7 +60,7 @@ def example_grid(data: Prepared) -> Image:
         )
     order = np.random.default_rng(0).permutation(len(data))
     if not data.classes:
-        chosen = np.sort(order[:UNLABELLED])
+        chosen = np.sort(order[:PLAIN])
         return figures.grid(data.values.visible(nchw(data.images[chosen])))
     rows = [order[data.labels[order] == k][:EACH] for k in range(min(len(data.classes), CLASSES))]
     chosen = np.concatenate(rows)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared
-from mezzotint.data.prepared import is_same, numbered
+from mezzotint.data.prepared import in_order, is_same
 from mezzotint.doctor import course, latents, log, samples, settings, weights
 from mezzotint.doctor.finding import Finding, Findings, judge
 from mezzotint.errors import UserError
@@ -148,7 +148,7 @@ def _training_set(config: Any, facts: dict[str, Any]) -> Prepared:
     if not is_same(found, facts["data"]):
         raise UserError(f"{c.data} has changed since the training: restore it")
     names = facts["classes"]  # [] for a network without classes
-    return numbered(found, names) if names and found.fingerprint != facts["data"] else found
+    return in_order(found, names) if names and found.fingerprint != facts["data"] else found
 
 
 def _missing(problem: str, resorted: bool = False) -> Finding:

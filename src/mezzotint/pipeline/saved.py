@@ -39,7 +39,7 @@ NAME = "pipeline.json"
 
 
 @strict
-class Description:
+class SavedPipeline:
     """The content of pipeline.json."""
 
     net: NetConfig
@@ -58,7 +58,7 @@ class Description:
         PREDICTIONS.check(self.prediction)
 
 
-_ADAPTER = TypeAdapter(Description)
+_ADAPTER = TypeAdapter(SavedPipeline)
 
 
 def save(pipe: Pipeline, folder: Path) -> Path:
@@ -75,7 +75,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
             raise UserError(f"{folder} exists and is not a saved model: choose another folder")
         folder.rmdir()
     pipe = pipe.in_precision("float32")
-    known = Description(
+    known = SavedPipeline(
         net=pipe.net.config,
         told=augmented_by(pipe.net),
         prediction=pipe.prediction,
@@ -108,7 +108,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / NAME).exists()
 
 
-def read(folder: Path) -> tuple[Description, Schedule]:
+def read(folder: Path) -> tuple[SavedPipeline, Schedule]:
     """Read the description and the schedule of a saved pipeline.
 
     Raises UserError if this version of mezzotint cannot read the description, and Damaged if the
