@@ -18,6 +18,7 @@ import mezzotint as mz
 from mezzotint.config.experiment import Experiment
 from mezzotint.networks import DiTConfig, UNet, UNetConfig
 from mezzotint.run import run
+from mezzotint.run.entry import distillation
 from mezzotint.storage import checkpoint
 from mezzotint.trainer.sharding import blocks
 from together import together
@@ -176,6 +177,35 @@ def test_every_kind_of_network_is_divided(tiny: Experiment, tmp_path: Path, kind
     assert_close(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "progressive",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("trajectory", "multistep")),
+    ],
+)
+def test_a_student_is_divided(finished: Path, few_glyphs, tmp_path: Path, method: str) -> None:
+    """The losses and files equal those of DDP. A resumed run equals to the bit."""
+    fields: dict[str, object] = {"images": 32, "batch": 8, "teacher_steps": 4, "lr": 1e-4}
+    fields |= {"method": method, "precision": "float32", "log_every": 8}
+    whole, parts, resumed = (tmp_path / name for name in ("whole", "parts", "resumed"))
+
+    def begin() -> None:
+        for now in distillation(finished, out=resumed, shard=True, **fields):
+            if now.images >= 24:
+                break
+
+    by_two(
+        tmp_path / "log",
+        lambda: mz.distil(finished, out=whole, progress=False, **fields),
+        lambda: mz.distil(finished, out=parts, shard=True, progress=False, **fields),
+        begin,
+        lambda: mz.distil(finished, out=resumed, resume=True, progress=False),
+    )
+    assert_close(whole, parts)
+    assert_same(parts, resumed)
+
+
 @pytest.mark.slow
 def test_where_one_dies_the_newest_checkpoint_remains(tiny: Experiment, tmp_path: Path) -> None:
     divided, log = replace(tiny, shard=True), tmp_path / "log"
@@ -204,8 +234,6 @@ def test_what_cannot_be_divided_is_refused(
     whole = "among the processes, but the optimizer own-sgd may need whole weights: choose"
     with pytest.raises(mz.UserError, match=whole):
         mz.train(tiny, out=tmp_path / "run", shard=True, optimizer="own-sgd")
-    with pytest.raises(mz.UserError, match="`shard` does not work in a distillation: leave it out"):
-        mz.distil("cifar10", out=tmp_path / "run", shard=True)
 
 
 def test_the_blocks_are_the_layers_that_compute(tiny_net: Callable[..., UNet]) -> None:

@@ -139,8 +139,6 @@ class Experiment(Settings):
                     "distil a model"
                 )
             return
-        if self.shard:
-            raise ValueError("`shard` does not work in a distillation: leave it out")
         if not objective.teacher:
             raise ValueError("there is no `teacher`: give the model to distil")
         if objective.scale != 1 and not self.data.conditional:

@@ -141,6 +141,11 @@ class DiffusionJob(Job):
             self.pipe = replace(self.pipe, examples=self._conditions(_spread(self.data, others)))
         self.pipe.check()  # refuse impossible settings before the first grid
 
+    def divide(self, device: torch.device) -> None:
+        super().divide(device)
+        if isinstance(self.state.task, Distillation):
+            self.state.task.average = (self.state.ema.module,)
+
     def task(
         self, schedule: Schedule, shape: tuple[int, ...], conditions: Sequence[Condition]
     ) -> Task:

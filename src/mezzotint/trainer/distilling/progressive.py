@@ -13,6 +13,7 @@ from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.samplers.step import step
 from mezzotint.trainer.distilling.task import AlongNoise, Levels, towards
 from mezzotint.trainer.loop import Examples
+from mezzotint.trainer.sharding import whole
 
 
 class Progressive(AlongNoise):
@@ -58,7 +59,8 @@ class Progressive(AlongNoise):
         """Return the target of the student for x; see `AlongNoise.aim`."""
         if self.now != self.reached:
             assert self.before is not None
-            self.before.load_state_dict(self.average[0].state_dict())
+            now = self.average[0].state_dict()
+            self.before.load_state_dict({name: whole(value) for name, value in now.items()})
             self.stage.fill_(self.now)
             self.reached = self.now
         t, s, end = levels

@@ -65,7 +65,8 @@ class Distillation(Task):
         steps: The number of the teacher's steps from noise to image.
         top: The angle of the noisiest level, in radians.
         gain: The weight by which the loss is multiplied at the current step.
-        average: The network with the average of the student's weights, given to `begin`.
+        average: A tuple with the network that holds the average of the student's weights, which
+            `begin` was given.
     """
 
     eta: ClassVar[float]
