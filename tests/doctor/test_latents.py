@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import torch
 
+import mezzotint as mz
+from mezzotint.data import Prepared
 from mezzotint.doctor import latents
 from mezzotint.networks import VAE, VAEConfig
 from mezzotint.pipeline.codec import Latents
@@ -33,3 +39,15 @@ def test_latents_are_named_for_what_they_are(digits) -> None:
     near = (images.float() + 5 * torch.randn(images.shape)).clamp(0, 255).byte()
     assert latents.reconstruction(images, near, 4).severity == "well"
     assert latents.reconstruction(images, torch.full_like(images, 60), 4).severity == "wrong"
+
+
+def test_the_average_of_a_grey_autoencoder_is_compared_with_its_own_beginning() -> None:
+    config = replace(mz.RECIPES["glyphs-vae"], net=VAEConfig(channels=(8,), blocks=1, groups=4))
+    torch.manual_seed(config.train.seed)
+    vae = VAE(config.net, 1)
+    raw, ema = ({k: v + far for k, v in vae.state_dict().items()} for far in (0.02, 0.01))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8)
+    data = Prepared(images, np.zeros(4, np.int64), (), "", Path())
+    codec = Latents(vae, torch.zeros(4), torch.ones(4))
+    found = latents.lagging(codec, config, data, ema, raw)
+    assert found.measured.startswith("the average is 0.50 of the way")

@@ -163,5 +163,5 @@ def lagging(
     if not config.init:  # the initial weights of a fine-tuned autoencoder are not known
         with torch.random.fork_rng():
             torch.manual_seed(config.train.seed)
-            apart = weights.distance(ema, raw, VAE(config.net).state_dict())
+            apart = weights.distance(ema, raw, VAE(config.net, vae.image_channels).state_dict())
     return weights.lagging(apart, *found)

@@ -54,7 +54,7 @@ def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> 
         assert isinstance(objective, ObjectiveConfig)
         task = Diffusion(objective, schedule, prediction, shape, every(classes), dtype=dtype)
     else:
-        net = VAE(configuration.net)
+        net = VAE(configuration.net, shape[0])
         task = _autoencoding(configuration, shape, net, dtype, accelerator.device)
     net, task = net.to(accelerator.device), task.to(accelerator.device)
     config = configuration.train
