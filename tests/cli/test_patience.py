@@ -13,9 +13,8 @@ from rich.progress import MofNCompleteColumn
 from mezzotint.cli import patience
 from mezzotint.config.experiment import Experiment
 from mezzotint.drawing import bars
-from mezzotint.drawing.bars import UNDER_WAY, Follower, in_words
+from mezzotint.drawing.bars import UNDER_WAY, Follower, in_words, progress
 from mezzotint.run.watching import TrainingBar
-from mezzotint.storage.progress import progress
 
 from commands import CapSys, call
 

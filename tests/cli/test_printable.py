@@ -11,9 +11,9 @@ from rich.progress import MofNCompleteColumn
 
 from mezzotint import cli
 from mezzotint.data import find_source, prepare
+from mezzotint.drawing.bars import progress
 from mezzotint.drawing.page import InlineImage, Page, Section, Table, render
 from mezzotint.errors import UserError, printable
-from mezzotint.storage.progress import progress
 
 from commands import CapSys, call
 from trees import grown, plant

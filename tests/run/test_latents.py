@@ -232,7 +232,7 @@ def test_pixels_and_latents_share_every_line_of_trainer_and_sampler(tiny_ldm, tm
     apart = ("pipeline/codec", "interop/", "pipeline/loading.py", "networks/vae.py")
     apart += ("networks/blocks.py", "networks/network.py", "data/", "storage/cache.py")
     apart += ("storage/leftovers.py", "errors.py", "devices.py")  # of the cache, of names
-    apart += ("storage/arrays.py", "storage/progress.py", "run/diffusion.py", "config/paths.py")
+    apart += ("storage/arrays.py", "drawing/bars.py", "run/diffusion.py", "config/paths.py")
     apart += ("run/latents.py", "processes.py")
     root = Path(mz.__file__).parent
     names = [path.relative_to(root).as_posix() for path in root.rglob("*.py")]

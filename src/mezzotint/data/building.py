@@ -22,10 +22,10 @@ from mezzotint.data.reading import UnreadableImage
 from mezzotint.data.sizes import Size
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.data.values import EIGHT_BIT
+from mezzotint.drawing.bars import progress
 from mezzotint.errors import UserError, counted
 from mezzotint.storage import arrays
 from mezzotint.storage.cache import check_room
-from mezzotint.storage.progress import progress
 
 
 def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:

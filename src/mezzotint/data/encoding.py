@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from mezzotint.data.prepared import Prepared
+from mezzotint.drawing.bars import progress
 from mezzotint.errors import UserError
 from mezzotint.processes import Share
 from mezzotint.storage.arrays import crc, create, nchw
 from mezzotint.storage.cache import check_room, writing
-from mezzotint.storage.progress import progress
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mezzotint.drawing.bars import progress
 from mezzotint.errors import UserError, warn
 from mezzotint.metrics.features import Features, features
 from mezzotint.metrics.left_out import LeftOut
@@ -32,7 +33,6 @@ from mezzotint.processes import ALONE, Share
 from mezzotint.storage import files
 from mezzotint.storage.cache import cache_folder, check_room, writing
 from mezzotint.storage.parse import parsed
-from mezzotint.storage.progress import progress
 
 KIND = "mezzotint reference"
 FEATURES = 2048  # the number of pooled features of Inception

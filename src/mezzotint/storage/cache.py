@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from rich.progress import DownloadColumn
 
+from mezzotint.drawing.bars import progress
 from mezzotint.errors import UserError
 from mezzotint.storage import leftovers
 from mezzotint.storage.files import Unwritable, beside, sync, written
-from mezzotint.storage.progress import progress
 
 T = TypeVar("T")
 _ELSEWHERE = (
