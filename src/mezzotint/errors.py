@@ -21,7 +21,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Generic, NoReturn, TypeVar
 
@@ -151,6 +151,11 @@ def _written_out(found: re.Match[str]) -> str:
 def counted(number: int, one: str, more: str = "") -> str:
     """Return a number with a noun: "1 image", "2,000 images"; ``more`` is an irregular plural."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def first_of(names: Sequence[str], most: int = 10) -> str:
+    """Return the first ``most`` names, and "..." if there are more: "a, b, ..."."""
+    return ", ".join([*names[:most], *["..."] * (len(names) > most)])
 
 
 def unknown(noun: str, name: object, names: Iterable[str]) -> UserError:

@@ -16,7 +16,7 @@ from mezzotint.data.naming import nfc
 from mezzotint.data.sizes import Size
 from mezzotint.data.tables import NOTHING, Asked
 from mezzotint.data.values import EIGHT_BIT, Bounds, Values, from_json
-from mezzotint.errors import counted
+from mezzotint.errors import counted, first_of
 from mezzotint.networks.conditions import Condition
 from mezzotint.storage.arrays import SUMMED, crc
 from mezzotint.storage.parse import content, parsed, regular
@@ -85,9 +85,8 @@ class Prepared:
         scale = "" if self.values.eight_bit else f", {self.values}"
         images = f"{counted(len(self), 'image')} of {height}x{width}x{channels}{scale}"
         first = f"Prepared: {images}, {name}"
-        some = ", ".join([*self.classes[:10], *["..."][: len(self.classes) > 10]])
         second = (
-            f"{counted(len(self.classes), 'class', 'classes')}: {some}"
+            f"{counted(len(self.classes), 'class', 'classes')}: {first_of(self.classes)}"
             if self.classes
             else "no classes"
         )

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.errors import first_of
 from mezzotint.networks.custom import Custom
 from mezzotint.pipeline.codec import Pixels
 
@@ -61,5 +62,4 @@ def _classes(classes: tuple[str, ...]) -> str:
     """Return the number of the classes, and the names of the first ten."""
     if not classes:
         return "none: unconditional"
-    shown = ", ".join([*classes[:10], *(["..."] if len(classes) > 10 else [])])
-    return f"{len(classes)}: {shown}"
+    return f"{len(classes)}: {first_of(classes)}"

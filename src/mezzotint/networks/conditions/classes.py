@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mezzotint.errors import UserError, counted, nearest
+from mezzotint.errors import UserError, counted, first_of, nearest
 from mezzotint.networks.conditions.condition import Condition, Stem
 from mezzotint.strict import strict
 
@@ -68,8 +68,7 @@ class ClassCondition(Condition):
         return found[0] if len(found) == 1 else found
 
     def __str__(self) -> str:
-        some = ", ".join([*self.classes[:10], *["..."][: len(self.classes) > 10]])
-        return f"{counted(len(self.classes), 'class', 'classes')}: {some}"
+        return f"{counted(len(self.classes), 'class', 'classes')}: {first_of(self.classes)}"
 
 
 def integers(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mezzotint.errors import UserError, warn
+from mezzotint.errors import UserError, first_of, warn
 from mezzotint.networks.blocks import zeroed
 from mezzotint.networks.conditions.condition import Condition, FromZero, Stem, as_array
 from mezzotint.strict import strict
@@ -108,7 +108,7 @@ class NumbersCondition(Condition):
 
     def __str__(self) -> str:
         spans = [f"{low:g} to {high:g}" for low, high in zip(self.low, self.high, strict=True)]
-        return f"{self.name}, {', '.join([*spans[:3], *['...'][: len(spans) > 3]])}"
+        return f"{self.name}, {first_of(spans, 3)}"
 
 
 class Mlp(FromZero):

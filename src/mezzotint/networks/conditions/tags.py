@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mezzotint.errors import UserError, counted, nearest
+from mezzotint.errors import UserError, counted, first_of, nearest
 from mezzotint.networks.conditions.condition import Condition, Stem, as_array
 from mezzotint.strict import strict
 
@@ -84,8 +84,7 @@ class TagsCondition(Condition):
         return [{tag for tag in word.split("+") if tag} for word in text.split(",")]
 
     def __str__(self) -> str:
-        some = ", ".join([*self.tags[:10], *["..."][: len(self.tags) > 10]])
-        return f"{self.name}, any of {counted(len(self.tags), 'label')}: {some}"
+        return f"{self.name}, any of {counted(len(self.tags), 'label')}: {first_of(self.tags)}"
 
 
 class Rows(nn.Embedding):
