@@ -46,43 +46,29 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
             raise
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} is not a network that mezzotint can read: {reason}") from None
-    if own:
-        return _restored(own, net.to(device), scheduler, shape, codec)
-    for note in (*model.notes, *scheduler.notes, *notes):
-        warn(f"{folder}: {note}")
-    how = _defaults(scheduler)
+    if not own:
+        for note in (*model.notes, *scheduler.notes, *notes):
+            warn(f"{folder}: {note}")
+    facts = own or exported.Exported(
+        prediction=scheduler.prediction,
+        patch=1,
+        vae_patch=1,
+        classes=_classes(model.names, found.classes),
+        learned_variance=scheduler.learned,
+        defaults=_defaults(scheduler),
+    )
+    patch, (channels, height, width) = facts.patch, shape
+    origin = "of the model that was exported" if own else "with the clipping of its scheduler"
     return Pipeline(
         net=net.to(device).eval().requires_grad_(False),
         schedule=scheduler.schedule,
-        prediction=scheduler.prediction,
-        shape=shape,
-        classes=_classes(model.names, found.classes),
-        defaults=how,
-        codec=codec or Pixels(),
-        learned_variance=scheduler.learned,
-        origin=(how, "with the clipping of its scheduler"),
-    )
-
-
-def _restored(
-    own: exported.Exported,
-    net: Network,
-    scheduler: Scheduler,
-    shape: tuple[int, int, int],
-    codec: Latents | None,
-) -> Pipeline:
-    """Make the pipeline of a folder that mezzotint exported; ``own`` is its mezzotint.json."""
-    patch, (channels, height, width) = own.patch, shape
-    return Pipeline(
-        net=net.eval().requires_grad_(False),
-        schedule=scheduler.schedule,
-        prediction=own.prediction,
+        prediction=facts.prediction,
         shape=(channels // patch**2, height * patch, width * patch),
-        classes=own.classes,
-        defaults=own.defaults,
+        classes=facts.classes,
+        defaults=facts.defaults,
         codec=codec or Pixels(),
-        learned_variance=own.learned_variance,
-        origin=(own.defaults, "of the model that was exported"),
+        learned_variance=facts.learned_variance,
+        origin=(facts.defaults, origin),
     )
 
 
