@@ -25,7 +25,7 @@ def foreign(few_glyphs: None, tmp_path: Path) -> Path:
     """The folder of an autoencoder in the format of diffusers."""
     torch.manual_seed(0)
     vae = VAE(VAEConfig(channels=(8, 16), blocks=1, groups=4))
-    write_vae(tmp_path / "foreign", asdict(vae.config), 3, vae.state_dict(), 1.0, 0.0)
+    write_vae(tmp_path / "foreign", asdict(vae.config), 3, vae.state_dict(), [1.0], [0.0])
     return tmp_path / "foreign"
 
 

@@ -134,14 +134,13 @@ def write_vae(
     fields: dict[str, Any],
     channels: int,
     weights: dict[str, Tensor],
-    scale: float | Sequence[float],
-    shift: float | Sequence[float],
+    scale: Sequence[float],
+    shift: Sequence[float],
 ) -> None:
     """Write a folder for ``AutoencoderKL.from_pretrained``; the arguments are as in `Foreign`.
 
-    ``fields`` must hold all fields of VAEConfig. ``scale`` and ``shift`` are one number for all
-    channels, or a number for each. Raises UserError for a VAE with ``patch`` above 1, which folds
-    squares of pixels into channels, because diffusers cannot do that.
+    ``fields`` must hold all fields of VAEConfig. Raises UserError for a VAE with ``patch`` above 1,
+    which folds squares of pixels into channels, because diffusers cannot do that.
     """
     patch = fields.get("patch", 1)
     if patch != 1:
@@ -157,7 +156,7 @@ def write_vae(
         "out_channels": channels,
         **{theirs: fields[ours] for ours, theirs in FIELDS.items()},
         **{name: DEFAULTS[name] * levels for name in ("down_block_types", "up_block_types")},
-        **_scaling_of(scale, shift, fields["latent"]),
+        **_scaling_of(scale, shift),
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(vae_state(weights, fields), folder / WEIGHTS, metadata={"format": "pt"})
@@ -280,21 +279,16 @@ def _scaling(config: dict[str, Any]) -> Scaling:
     return tuple(scale / float(s) for s in std), tuple(map(float, mean))
 
 
-def _scaling_of(
-    scale: float | Sequence[float], shift: float | Sequence[float], count: int
-) -> dict[str, Any]:
+def _scaling_of(scale: Sequence[float], shift: Sequence[float]) -> dict[str, Any]:
     """Convert the scale and the shift of latents to settings, which `_scaling` converts back.
 
     The settings are one factor and one shift if all channels share them, else statistics for each
     channel.
     """
-    scales, shifts = (
-        [x] * count if isinstance(x, int | float) else list(x) for x in (scale, shift)
-    )
-    if len(set(scales)) == len(set(shifts)) == 1:
-        return {"scaling_factor": scales[0], "shift_factor": shifts[0]}
-    deviations = [1 / each for each in scales]
-    return {"scaling_factor": 1.0, "latents_mean": shifts, "latents_std": deviations}
+    if len(set(scale)) == len(set(shift)) == 1:
+        return {"scaling_factor": scale[0], "shift_factor": shift[0]}
+    deviations = [1 / each for each in scale]
+    return {"scaling_factor": 1.0, "latents_mean": list(shift), "latents_std": deviations}
 
 
 def _layers(fields: dict[str, Any]) -> dict[str, str]:
