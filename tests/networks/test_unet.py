@@ -226,7 +226,8 @@ def test_the_augmentation_adds_to_the_embedding(kind: str) -> None:
     for nothing in (None, torch.zeros(2, 3)):
         torch.testing.assert_close(net(x, t, augmentation=nothing), plain(x, t), rtol=0, atol=0)
     numbers = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0]])
-    shift = net.embed(t, None, numbers) - net.embed(t, None, None)
+    given = net.named(None, t)
+    shift = net.embed(t, given, numbers) - net.embed(t, given, None)
     torch.testing.assert_close(shift, numbers @ net.augmentation.weight.T, rtol=1e-5, atol=1e-6)
     apart = (net(x, t, augmentation=numbers) - net(x, t)).abs().amax((1, 2, 3))
     assert apart[0] > 1e-3

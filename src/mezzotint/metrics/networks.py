@@ -72,15 +72,21 @@ def check(images: Tensor) -> Tensor:
     return images
 
 
+def _resized(images: Tensor, side: int) -> Tensor:
+    """Return images as float, resized to ``side`` x ``side`` unless they have this size."""
+    if images.shape[2:] == (side, side):
+        return images.float()
+    size = (side, side)
+    return interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
+
+
 def _classifier(name: str, device: torch.device) -> FeatureNetwork:
     """Load a packaged classifier as a feature network."""
     classifier = load(name).to(device)
 
     def net(images: Tensor) -> Seen:
-        x = images.float()
-        if images.shape[2:] != (SIDE, SIDE):
-            x = interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
-        seen: Seen = classifier((x / 127.5 - 1).contiguous(memory_format=torch.channels_last))
+        x = _resized(images, SIDE) / 127.5 - 1
+        seen: Seen = classifier(x.contiguous(memory_format=torch.channels_last))
         return seen
 
     digest = hashlib.sha256(weights_file(name).read_bytes()).hexdigest()
@@ -93,9 +99,7 @@ def _imagenet(device: torch.device) -> FeatureNetwork:
     module, side = efficientnet.load().to(device), efficientnet.SIDE
 
     def net(images: Tensor) -> Seen:
-        x = images.float()
-        if images.shape[2:] != (side, side):
-            x = interpolate(x, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        x = _resized(images, side)
         seen: Seen = module(x.contiguous(memory_format=torch.channels_last))
         return seen
 

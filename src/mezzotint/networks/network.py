@@ -147,16 +147,13 @@ class Conditioned(Network):
         """Return all conditions by name; missing conditions become null. See `conditions.named`."""
         return by_name(condition, self.conditions, t)
 
-    def embed(
-        self, t: Tensor, condition: Given | Tensor | None, augmentation: Tensor | None
-    ) -> Tensor:
+    def embed(self, t: Tensor, given: Given, augmentation: Tensor | None) -> Tensor:
         """Compute the condition vector (B, emb) from t (B,), conditions and augmentation (B, n).
 
-        If ``augmentation`` is None, zeros are used. Raises UserError if ``augmentation`` is given
-        to a network that does not take it.
+        ``given`` has all conditions by name; see `named`. If ``augmentation`` is None, zeros are
+        used. Raises UserError if ``augmentation`` is given to a network that does not take it.
         """
         emb: Tensor = self.time(sinusoid(t, self.frequencies, self.shift).to(self.dtype))
-        given = self.named(condition, t)
         for name, module in self.encoders:
             emb = emb + getattr(self, module)(given[name])
         if self.augmentation is not None:
