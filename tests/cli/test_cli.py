@@ -545,7 +545,7 @@ def test_what_was_sampled_is_measured_as_a_folder(trained, tmp_path, capsys, mon
 def recommend(folder: Path, **fields: Any) -> SampleConfig:
     """Give a run other defaults, as a sweep does."""
     how = SampleConfig(steps=2, guidance=2.0, **fields)
-    best = tuned.Choice(how, 2, 1.25, (1.0, 1.5))
+    best = tuned.BestSettings(how, 2, 1.25, (1.0, 1.5))
     digest = mz.load(folder).digest
     found = tuned.Recommended("fd", 10, 0, "float32", digest, {"2": best}, best)
     tuned.write(folder, found)

@@ -158,7 +158,7 @@ def test_a_damaged_checkpoint_is_passed_over_or_the_end(trained: Path) -> None:
 
 def recommend(run: Path, **fields: object) -> None:
     """Write the recommendation of a sweep that found these settings best."""
-    choice = tuned.Choice(SampleConfig(**fields), 10, 1.0, (0.9, 1.1))
+    choice = tuned.BestSettings(SampleConfig(**fields), 10, 1.0, (0.9, 1.1))
     facts = {"metric": "fd-glyphs", "samples": 100, "seed": 0, "precision": "float32"}
     tuned.write(run, tuned.Recommended(**facts, digest="", budgets={}, best=choice))
 

@@ -12,7 +12,7 @@ import mezzotint as mz
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.networks import UNet, UNetConfig, passing
 from mezzotint.pipeline import tuned
-from mezzotint.pipeline.tuned import Choice, Recommended
+from mezzotint.pipeline.tuned import BestSettings, Recommended
 from own import Lacking, Own, Plain, Wrong
 
 
@@ -191,7 +191,7 @@ def test_a_pipeline_says_what_it_is(own: mz.Pipeline, trained: Path, trained_ldm
 
 def test_what_a_sweep_recommends_is_used_and_said(trained: Path) -> None:
     pipe = mz.load(trained)
-    best = Choice(SampleConfig("heun", steps=2), 3, 12.345, (12.0, 13.0))
+    best = BestSettings(SampleConfig("heun", steps=2), 3, 12.345, (12.0, 13.0))
     tuned.write(trained, Recommended("fd", 1000, 0, "float32", pipe.digest, {"3": best}, best))
     swept = mz.load(trained)
     assert swept.defaults == best.settings

@@ -121,7 +121,7 @@ def test_a_format_to_come_is_refused(small: Path, elsewhere: bool) -> None:
 
 def recommend(run: Path, digest: str) -> SampleConfig:
     how = SampleConfig(steps=3, sampler="dpmpp_2m", guidance=1.5)
-    best = tuned.Choice(how, 3, 1.25, (1.0, 1.5))
+    best = tuned.BestSettings(how, 3, 1.25, (1.0, 1.5))
     found = tuned.Recommended("fd", 10, 0, "float32", digest, {"3": best}, best)
     tuned.write(run, found)
     return how

@@ -21,7 +21,7 @@ def recommending(trained: Path) -> Path:
     """Give the run a recommendation."""
     pipe = mz.load(trained)
     how = SampleConfig(sampler="ddim", eta=0.3, steps=3, spacing="karras", guidance=1.5)
-    choice = tuned.Choice(how, 3, 1.25, (1.0, 1.5))
+    choice = tuned.BestSettings(how, 3, 1.25, (1.0, 1.5))
     facts = {"metric": "fd-glyphs", "samples": 100, "seed": 0, "precision": "float32"}
     found = tuned.Recommended(**facts, digest=pipe.digest, budgets={"3": choice}, best=choice)
     tuned.write(trained, found)

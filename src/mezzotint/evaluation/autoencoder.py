@@ -105,7 +105,7 @@ def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared
 
 
 def spread_out(data: Prepared, count: int) -> Tensor:
-    """Return up to ``count`` images (n, C, H, W), spread evenly over a data set."""
+    """Return up to ``count`` images (n, C, H, W), spread over a data set; see `Prepared.some`."""
     return nchw(data.some(count).images)
 
 

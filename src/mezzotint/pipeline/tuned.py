@@ -28,7 +28,7 @@ NAME = "recommended.json"
 
 
 @strict
-class Choice:
+class BestSettings:
     """Settings, their denoiser calls per image, and the measured value with its 95 % interval."""
 
     settings: SampleConfig
@@ -46,8 +46,8 @@ class Recommended:
     seed: int
     precision: str
     digest: str  # the digest of the pipeline after loading, in float32
-    budgets: dict[str, Choice]
-    best: Choice
+    budgets: dict[str, BestSettings]
+    best: BestSettings
 
     def __str__(self) -> str:
         return f"{in_words(self.best.settings)}: {self.figure}"

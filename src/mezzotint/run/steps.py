@@ -17,8 +17,8 @@ from mezzotint.processes import Died, share_of, watched
 from mezzotint.run import saving
 from mezzotint.run.folder import forget, locked, note_saved
 from mezzotint.run.job import Job
+from mezzotint.run.preview import Curve, draw, is_drawn
 from mezzotint.run.stop import Stop
-from mezzotint.run.watch import Curve, draw, is_drawn
 from mezzotint.storage import checkpoint, jsonl
 from mezzotint.storage.files import replace
 from mezzotint.storage.log import Log, read

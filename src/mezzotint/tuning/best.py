@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mezzotint.pipeline.tuned import Choice, Recommended
+from mezzotint.pipeline.tuned import BestSettings, Recommended
 from mezzotint.tuning.cells import SweepCell
 from mezzotint.tuning.search import Search
 
@@ -52,6 +52,6 @@ def recommended(search: Search, best: SweepCell, budgets: dict[int, SweepCell]) 
     )
 
 
-def _choice(cell: SweepCell) -> Choice:
+def _choice(cell: SweepCell) -> BestSettings:
     figure = cell.figure
-    return Choice(cell.settings, cell.calls, figure.value, (figure.low, figure.high))
+    return BestSettings(cell.settings, cell.calls, figure.value, (figure.low, figure.high))
