@@ -15,6 +15,8 @@ from mezzotint.pipeline import tuned
 from mezzotint.pipeline.tuned import BestSettings, Recommended
 from own import Lacking, Own, Plain, Wrong
 
+V = (mz.cosine(50), "v", (3, 8, 8))
+
 
 @pytest.fixture
 def own() -> mz.Pipeline:
@@ -142,6 +144,22 @@ def test_a_network_of_ours_with_all_it_has_is_saved(tmp_path: Path) -> None:
     assert torch.equal(again.sample(2, **how), pipe.sample(2, **how))
 
 
+def test_a_network_of_ours_is_copied_for_sampling() -> None:
+    config = mz.UNetConfig(channels=(8,), blocks=1, attention=(), groups=4, dropout=0.5)
+    net = mz.UNet(config, 3, 3)
+    for weight in net.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    pipe = mz.Pipeline(net, *V, ("a", "b", "c"))
+    assert torch.equal(pipe.sample(3, steps=2), pipe.sample(3, steps=2))  # without dropout
+    assert net.training
+    assert all(weight.requires_grad for weight in net.parameters())
+    assert replace(pipe, home=None).net is pipe.net  # which is ready
+    with pytest.raises(mz.UserError, match="conditions 3 classes: 0, 1, 2, but the pipeline 2 cla"):
+        mz.Pipeline(net, *V, ("a", "b"))
+    with pytest.raises(mz.UserError, match=r"`net` returns \(2, 3, 8, 8\) for"):
+        mz.Pipeline(net, *V, ("a", "b", "c"), learned_variance=True)
+
+
 def test_saving_again_replaces_and_damage_is_found(own: mz.Pipeline, tmp_path: Path) -> None:
     own.save(tmp_path / "model")
     other = replace(own, defaults=SampleConfig(steps=7))
@@ -201,9 +219,6 @@ def test_what_a_sweep_recommends_is_used_and_said(trained: Path) -> None:
     assert mz.load(trained, recommended=False).defaults_from == "of the recipe tiny"
     changed = replace(swept, defaults=SampleConfig(steps=5))
     assert changed.defaults_from == "chosen by the caller"
-
-
-V = (mz.cosine(50), "v", (3, 8, 8))
 
 
 @pytest.mark.parametrize(

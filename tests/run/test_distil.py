@@ -100,6 +100,7 @@ def test_a_student_starts_from_its_teachers_weights_and_settings(trained: Path) 
     how = base.sample
     assert (how.sampler, how.steps, how.spacing, how.eta) == ("consistency", 2, "angle", 0.0)
     job = DiffusionJob(base, torch.device("cpu"), None)
+    assert job.pipe.net is job.state.ema.module  # samples of a training have the newest weights
     weights, ours = mz.load(trained).net.state_dict(), job.state.net.state_dict()
     assert all(torch.equal(weight, ours[name]) for name, weight in weights.items())
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from mezzotint.devices import autocast
 from mezzotint.errors import UserError
-from mezzotint.networks.conditions import Condition, Given, every, named
-from mezzotint.networks.network import Network
+from mezzotint.networks.conditions import ClassCondition, Condition, Given, every, named
+from mezzotint.networks.network import Conditioned, Network
 from mezzotint.networks.passing import copied, passed
 from mezzotint.networks.record import CustomConfig, name
 
@@ -111,11 +111,13 @@ def wrap(net: Any, classes: int, conditions: Sequence[Condition] = ()) -> Custom
         made = Custom(copied(net), passed(net), classes, conditions)
         return made.eval().requires_grad_(False)
     if callable(net) and not isinstance(net, type):
-        return Custom(_Function(net), CustomConfig(name(net)), classes, conditions)
+        return Custom(_Function(net), CustomConfig(name(net)), classes, conditions).eval()
     raise UserError(f"`net` is {net!r}: pass an nn.Module, or a function net(x, t, labels)")
 
 
-def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = False) -> None:
+def check(
+    net: Custom | Conditioned, shape: tuple[int, ...], outputs: int, training: bool = False
+) -> None:
     """Call a network once on two images of shape (C, H, W), and check its output.
 
     Raises:
@@ -129,7 +131,8 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
     }
     given = x, x.new_zeros(2), condition or None
     kept = {name: value.clone() for name, value in condition.items()}
-    _takes(net.module, given)
+    if isinstance(net, Custom):
+        _takes(net.module, given)
     modes = {each: each.training for each in net.modules()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -161,10 +164,10 @@ def check(net: Custom, shape: tuple[int, ...], outputs: int, training: bool = Fa
         )
 
 
-def _probe(net: Custom) -> str:
+def _probe(net: Custom | Conditioned) -> str:
     """Describe the condition with which `check` calls a network."""
-    if len(net.conditions) == 1 and net.classes:
-        return f"(2,) of class 0 and the null class {net.classes}"
+    if len(net.conditions) == 1 and isinstance(net.conditions[0], ClassCondition):
+        return f"(2,) of class 0 and the null class {len(net.conditions[0].classes)}"
     shapes = {each.name: (2, *each.null(1).shape[1:]) for each in net.conditions}
     return str(next(iter(shapes.values())) if len(shapes) == 1 else shapes or None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,9 @@ from mezzotint.diffusion.prediction import PREDICTIONS
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.errors import Registry, UserError
-from mezzotint.networks.conditions import Condition
-from mezzotint.networks.custom import check, wrap
+from mezzotint.networks.conditions import Condition, every
+from mezzotint.networks.custom import Custom, check, wrap
+from mezzotint.networks.network import Conditioned
 from mezzotint.networks.record import code_of
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def accepted(pipe: Pipeline) -> dict[str, Any]:
-    """Check a pipeline that a user built; return its net, shape and classes.
+    """Check the arguments of a pipeline; return its net, shape and classes.
 
     Raises UserError if an argument has a wrong type, or the network does not fit.
     """
@@ -39,9 +42,31 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
             f"`conditions` is {pipe.conditions!r}: give a tuple of conditions, such as "
             "mz.NumbersCondition(...)"
         )
-    net = wrap(pipe.net, len(names), pipe.conditions)
-    check(net, shape, shape[0] * (1 + pipe.learned_variance))
+    net = _network(pipe.net, names, pipe.conditions)
+    if net is not pipe.net:
+        check(net, shape, shape[0] * (1 + pipe.learned_variance))
     return {"net": net, "shape": shape, "classes": tuple(names)}
+
+
+def _network(
+    net: Any, classes: Sequence[str], conditions: Sequence[Condition]
+) -> Custom | Conditioned:
+    """Return a network that is ready to sample: ``net`` itself if it is ready, else a copy.
+
+    Raises UserError if a network of mezzotint has other conditions than the pipeline.
+    """
+    if not isinstance(net, Custom | Conditioned):
+        return wrap(net, len(classes), conditions)
+    wanted = every(classes, conditions)
+    ours, theirs = ([(k.name, k.null(1).tolist()) for k in c] for c in (wanted, net.conditions))
+    if ours != theirs:
+        has, given = ("; ".join(map(str, each)) or "none" for each in (net.conditions, wanted))
+        raise UserError(
+            f"the network has the conditions {has}, but the pipeline {given}: give `classes` and "
+            "`conditions` as the network has them"
+        )
+    ready = not net.training and not any(weight.requires_grad for weight in net.parameters())
+    return net if ready else copy.deepcopy(net).eval().requires_grad_(False)
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from mezzotint.diffusion.level import Level, Schedule
 from mezzotint.diffusion.optimised_grid import path
 from mezzotint.diffusion.prediction import Denoiser, Net, split_variance
 from mezzotint.errors import UserError
-from mezzotint.networks import Network
 from mezzotint.networks.conditions import Condition, Given, Labels, every
 from mezzotint.networks.precision import compute_dtype, named
 from mezzotint.pipeline import (
@@ -105,8 +104,7 @@ class Pipeline:
     original: Pipeline | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        made = {} if isinstance(self.net, Network) else own.accepted(self)
-        for name, value in (made | own.fitting(self)).items():
+        for name, value in (own.accepted(self) | own.fitting(self)).items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
 
     @property

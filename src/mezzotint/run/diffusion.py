@@ -126,7 +126,7 @@ class DiffusionJob(Job):
         if isinstance(task, Distillation):
             task.begin(self.state.ema.module)
         self.pipe = Pipeline(
-            net=cast(Network, self.state.ema.module.eval()),
+            net=cast(Network, self.state.ema.module.eval().requires_grad_(False)),
             schedule=schedule,
             prediction=noise.prediction,
             shape=shape,
