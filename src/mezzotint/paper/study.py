@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,18 +15,67 @@ from torch import Tensor
 from mezzotint import config as configuration
 from mezzotint import devices
 from mezzotint.config.experiment import Experiment
+from mezzotint.data import held_out
 from mezzotint.diffusion.noise import noise
 from mezzotint.errors import UserError, counted, warn
+from mezzotint.evaluation.samples import Follow
+from mezzotint.paper.models import kept, trained
+from mezzotint.paper.work import PIXELS, Work
+from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data
 from mezzotint.run.processes import joined
 from mezzotint.run.saving import restore
-from mezzotint.storage import checkpoint
+from mezzotint.storage import checkpoint, jsonl
+from mezzotint.storage.arrays import nchw
 from mezzotint.trainer.loop import train
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+HELD_OUT = 512  # held-out images for the errors
+
+
+def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
+    """Measure each pixel model: its error at each level, and the noise of its gradient.
+
+    The errors are measured on held-out images, or on training images if none are held out. Results
+    are appended to study.jsonl, and are not measured again.
+
+    Returns:
+        The row of study.jsonl for each model, by the model's name; {} if there are fewer than two
+        pixel models.
+    """
+    names = [name for name in PIXELS if name in work.models]
+    if len(names) < 2:
+        return {}
+    known = {row["model"]: row for row in kept(work, "study.jsonl")}
+    for i, name in enumerate(names):
+        if name not in known:
+            follow(f"study of {name}", i, len(names))
+            known[name] = _studied(work, name)
+            jsonl.append(work.plan.folder / "study.jsonl", known[name])
+    follow("study", len(names), len(names))
+    return {name: known[name] for name in names}
+
+
+def _studied(work: Work, name: str) -> dict[str, Any]:
+    """Measure one model, and return its row for study.jsonl."""
+    folder = work.folder(name)
+    pipe = loading.load(folder, precision="float32")
+    others = held_out(work.data[name])
+    images = others.some(HELD_OUT)
+    labels = images.labels.tolist() if pipe.classes else None
+    found = gradient_noise(folder)
+    return {
+        **trained(work, name),
+        "errors": errors_by_level(pipe, nchw(images.images), labels, seed=work.plan.seed),
+        "held_out": others is not work.data[name],
+        "noise_scale": found.scale if math.isfinite(found.scale) else None,
+        "gradient": found.norm,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def errors_by_level(
