@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 GAP, PAPER, INK = 2, (255, 255, 255), (40, 40, 40)
+COLUMNS = 10  # pairs side by side
 
 
 def to_pil(image: Tensor) -> Image.Image:
@@ -17,17 +18,17 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
-def pairs(above: Tensor, below: Tensor, columns: int = 10) -> Image.Image:
+def pairs(above: Tensor, below: Tensor) -> Image.Image:
     """Draw each image of ``above``, with the image of the same index in ``below`` under it.
 
-    Both are uint8 (N, C, H, W). Each row of the drawing has ``columns`` images.
+    Both are uint8 (N, C, H, W). Each row of the drawing has COLUMNS images.
     """
     empty = above.new_full(above.shape[1:], PAPER[0])
     sheet: list[Tensor] = []
-    for start in range(0, len(above), columns):
-        for row in (above[start : start + columns], below[start : start + columns]):
-            sheet += [*row, *[empty] * (columns - len(row))]
-    labels = [k for k in range(len(sheet) // columns) for _ in range(columns)]
+    for start in range(0, len(above), COLUMNS):
+        for row in (above[start : start + COLUMNS], below[start : start + COLUMNS]):
+            sheet += [*row, *[empty] * (COLUMNS - len(row))]
+    labels = [k for k in range(len(sheet) // COLUMNS) for _ in range(COLUMNS)]
     return grid(torch.stack(sheet), labels, [""] * len(sheet))
 
 

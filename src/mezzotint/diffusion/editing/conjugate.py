@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+TOLERANCE = 1e-6  # iteration stops once the norm of the residual is so small, relative to b
 
-def solve(
-    apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float = 1e-6
-) -> Tensor:
+
+def solve(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
     """Solve ``M x = b`` for a symmetric positive definite M, from x = 0.
 
     Args:
@@ -18,15 +18,14 @@ def solve(
         b: The right-hand sides, (B, ...).
         iterations: The largest number of products with M. The result is exact if M has at most
             ``iterations`` distinct eigenvalues.
-        tolerance: Iteration for an image stops once the norm of its residual is at most
-            ``tolerance`` times the norm of its b.
 
     Returns:
-        x, (B, ...). Iteration for an image also stops at a direction in which M is not positive.
+        x, (B, ...). Iteration for an image stops once the norm of its residual is at most TOLERANCE
+        times the norm of its b, and at a direction in which M is not positive.
     """
     x, residual = torch.zeros_like(b), b.clone()
     direction, square = residual, _dot(residual, residual)
-    enough = tolerance**2 * square
+    enough = TOLERANCE**2 * square
     for _ in range(iterations):
         product = apply(direction)
         curvature = _dot(direction, product)
