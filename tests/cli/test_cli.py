@@ -19,7 +19,7 @@ from PIL import Image
 
 import mezzotint as mz
 from mezzotint import cli
-from mezzotint.cli.flags import labels_of
+from mezzotint.cli.flags import parsed_labels
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig, chosen
@@ -653,8 +653,8 @@ def test_every_recipe_is_whole() -> None:
 
 def test_a_number_that_is_a_name_too_is_said_to_be_the_name() -> None:
     with pytest.warns(UserWarning, match="1 is taken as the name of class number 0"):
-        assert labels_of(["1"], ("1", "2", "10")) == "1"
+        assert parsed_labels(["1"], ("1", "2", "10")) == "1"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert labels_of(["10"], ("1", "2", "10")) == "10"
-        assert labels_of(["1", "2", "cat"], ("0", "1", "cat")) == ["1", 2, "cat"]
+        assert parsed_labels(["10"], ("1", "2", "10")) == "10"
+        assert parsed_labels(["1", "2", "cat"], ("0", "1", "cat")) == ["1", 2, "cat"]

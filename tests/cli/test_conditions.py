@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import mezzotint as mz
-from mezzotint.evaluation.worded import condition_of
+from mezzotint.evaluation.conditions import condition_of
 
 HEAT = mz.NumbersCondition("heat", (300.0,), (20.0,), (260.0,), (340.0,))
 TAGS = mz.TagsCondition("tags", ("a", "b"))

@@ -13,7 +13,7 @@ from rich.progress import MofNCompleteColumn
 from mezzotint.cli import patience
 from mezzotint.config.experiment import Experiment
 from mezzotint.drawing import bars
-from mezzotint.drawing.bars import UNDER_WAY, Follower, in_words, progress
+from mezzotint.drawing.bars import UNDER_WAY, Follower, progress, time_in_words
 from mezzotint.run.watching import TrainingBar
 
 from commands import CapSys, call
@@ -101,7 +101,7 @@ def test_every_bar_says_what_it_is_about() -> None:
     [(0.2, "1 second"), (1.4, "1 second"), (1.6, "2 seconds"), (119, "119 seconds")],
 )
 def test_one_second_is_not_called_seconds(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert time_in_words(seconds) == words
 
 
 def test_the_time_that_is_left_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mezzotint as mz
-from mezzotint.data.rgb import as_rgb
+from mezzotint.data.rgb import in_rgb
 from mezzotint.data.values import EIGHT_BIT, Values, from_json
 
 SIXTEEN = Values("uint16", 0, 65535)
@@ -85,18 +85,18 @@ def test_transparent_images_are_seen_on_white():
 def test_metrics_take_grey_as_rgb_and_refuse_other_channels(noise):
     grey = noise(0, 12, 8, 8)
     data = mz.prepare(grey)
-    rgb = as_rgb(data)
+    rgb = in_rgb(data)
     assert rgb.images.shape == (12, 8, 8, 3)
     np.testing.assert_array_equal(rgb.images[3:5], np.repeat(grey[3:5, ..., None], 3, 3))
     np.testing.assert_array_equal(rgb.images[3], np.repeat(grey[3, ..., None], 3, 2))
     assert rgb.fingerprint != data.fingerprint
     colour = mz.prepare(noise(0, 12, 8, 8, 3))
-    assert as_rgb(colour) is colour
+    assert in_rgb(colour) is colour
     five = mz.prepare(noise(0, 12, 8, 8, 5), layout="NHWC")
     with pytest.raises(mz.UserError, match="images of 5 channels cannot be measured, because"):
-        as_rgb(five)
+        in_rgb(five)
     with pytest.raises(mz.UserError, match="transparent images cannot be measured"):
-        as_rgb(mz.prepare(noise(0, 12, 8, 8, 3), mode="rgba"))
+        in_rgb(mz.prepare(noise(0, 12, 8, 8, 3), mode="rgba"))
 
 
 @pytest.mark.filterwarnings("ignore:.*are fewer than")

@@ -10,14 +10,14 @@ from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.record import number_of
 from mezzotint.metrics.reference import statistics
-from mezzotint.pipeline.sampling import MOST, Request
+from mezzotint.pipeline.sampling import MOST, SampleRequest
 
 
 @pytest.mark.parametrize("n", [MOST + 1, 1 << 40])
 def test_a_request_has_a_most(n) -> None:
-    assert Request(MOST, 0, 0, 1).n == MOST
+    assert SampleRequest(MOST, 0, 0, 1).n == MOST
     with pytest.raises(UserError, match=r"`n` is [\d,]+: make at most 10,000,000 images at a time"):
-        Request(n, 0, 0, 1)
+        SampleRequest(n, 0, 0, 1)
 
 
 @pytest.mark.parametrize("samples", [MOST + 1, "1099511627776", "99999999k", "9" * 5000])

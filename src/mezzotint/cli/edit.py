@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import has_flag, labels_of, parse, settings, subject
+from mezzotint.cli.flags import has_flag, parse, parsed_labels, settings, subject
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.errors import UserError, counted, nearest
+from mezzotint.evaluation.conditions import condition_of
 from mezzotint.evaluation.edited import free_place, read_images, write_edited
-from mezzotint.evaluation.worded import condition_of
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
@@ -222,7 +222,7 @@ def _images_of(pipe: Pipeline) -> dict[str, Any]:
 
 def _shared(pipe: Pipeline, flags: EditFlags, follow: Follow) -> dict[str, Any]:
     """Return the arguments that all editing methods of the pipeline have in common."""
-    labels = labels_of(flags.labels, pipe.classes)
+    labels = parsed_labels(flags.labels, pipe.classes)
     given = condition_of(flags.condition, pipe.every)
     condition = {name: value for name, (value, _) in given.items()} or None
     guided = {"guidance": flags.how.guidance} if labels is not None or condition else {}

@@ -146,7 +146,9 @@ def check_sampling(words: Sequence[str], how: SampleConfig, weaker: object) -> N
         raise UserError("`weaker` has no effect with `guidance=1`: give another `guidance`")
 
 
-def labels_of(words: Sequence[str], classes: Sequence[str]) -> int | str | list[int | str] | None:
+def parsed_labels(
+    words: Sequence[str], classes: Sequence[str]
+) -> int | str | list[int | str] | None:
     """Convert words to labels; return None if there are no words.
 
     A word is the name of a class if there is such a class, else a class number. A warning is given

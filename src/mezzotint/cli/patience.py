@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any, TextIO
 
-from mezzotint.drawing.bars import UNDER_WAY, in_words
+from mezzotint.drawing.bars import UNDER_WAY, time_in_words
 from mezzotint.errors import printable
 from mezzotint.processes import first
 
@@ -86,7 +86,7 @@ class Patience:
                 if not what:  # a server waits for its visitors
                     continue
                 print(
-                    f"{in_words(now - self.began)}: {printable(what)}",
+                    f"{time_in_words(now - self.began)}: {printable(what)}",
                     file=self.before[1],
                     flush=True,
                 )

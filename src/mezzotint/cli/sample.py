@@ -11,13 +11,13 @@ from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import check_sampling, labels_of, parse, settings, subject
+from mezzotint.cli.flags import check_sampling, parse, parsed_labels, settings, subject
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.drawing.bars import UNDER_WAY, bar
 from mezzotint.drawing.colour import channel_statistics
 from mezzotint.errors import arguments_called, counted
+from mezzotint.evaluation.conditions import condition_of
 from mezzotint.evaluation.folder import GRID
-from mezzotint.evaluation.worded import condition_of
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, tuned
 from mezzotint.pipeline.pipeline import Pipeline
@@ -100,7 +100,7 @@ def sample(arguments: list[str]) -> Answer:
     if flags.nfe is None and (settings_found := tuned.in_use(pipe, folder)):
         print(f"the defaults are the settings that a sweep recommended: {settings_found}")
     pipe = replace(pipe, defaults=flags.how.within(flags.nfe))
-    labels = labels_of(flags.labels, pipe.classes)
+    labels = parsed_labels(flags.labels, pipe.classes)
     given = condition_of(flags.condition, pipe.every)
     condition = {name: value for name, (value, _) in given.items()} or None
     n = _count(flags, given, rest)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.progress import MofNCompleteColumn
 
-from mezzotint.data.decoding import Task, decoded
+from mezzotint.data.decoding import Decoding, decoded
 from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.naming import shown
 from mezzotint.data.prepared import sum_of
@@ -50,7 +50,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
             or the disk is full.
     """
     stated, notes = source.values(wanted.range) if source.values else (None, ())
-    task = Task(source, size, wanted, stated)
+    task = Decoding(source, size, wanted, stated)
     try:
         return _built(task, skip_bad, folder, notes)
     except _Mixed as mixed:
@@ -65,7 +65,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
         return _built(task, skip_bad, folder, (*notes, note))
 
 
-def _built(task: Task, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
+def _built(task: Decoding, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
     """Decode the items of a task into a folder, with a progress bar; return the fingerprint."""
     source = task.source
     items = source.items()  # called before the bar begins, because it may download with its own bar

@@ -28,7 +28,7 @@ _SOON, _LONG = 0.1, 1.0  # workers start after so many seconds, if so many more 
 
 
 @dataclass(frozen=True)
-class Task:
+class Decoding:
     """A source to decode, and the format to decode it to.
 
     ``stated`` is the type and range of the values if the source is an array, else None.
@@ -99,7 +99,7 @@ class Task:
                 )
 
 
-def decoded(items: Iterable[Item], task: Task) -> Iterator[Decoded]:
+def decoded(items: Iterable[Item], task: Decoding) -> Iterator[Decoded]:
     """Decode items with one thread for each processor, and yield the images in order.
 
     The threads take the items in chunks. Only a few chunks are in memory at a time, and chunks of
@@ -135,7 +135,7 @@ def decoded(items: Iterable[Item], task: Task) -> Iterator[Decoded]:
 
 
 def _chunk(
-    items: list[Item], task: Task, most: int, workers: Workers
+    items: list[Item], task: Decoding, most: int, workers: Workers
 ) -> tuple[list[Decoded], list[Item]]:
     """Decode items until their pixels exceed ``most`` bytes.
 

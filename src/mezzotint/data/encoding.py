@@ -24,7 +24,8 @@ from mezzotint.processes import Share
 from mezzotint.storage.arrays import crc, create, nchw
 from mezzotint.storage.cache import check_room, writing
 
-Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
+Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""``encode(images) -> (mean, std)``, the moments of the images' raw latents."""
 
 PART = 256  # images encoded at once
 ZERO = torch.zeros((), dtype=torch.float64)
@@ -104,7 +105,7 @@ class Encoding:
     """
 
     data: Prepared
-    moments: Moments
+    moments: Encode
     copies: int
     kinds: int
     share: Share

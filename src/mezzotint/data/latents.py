@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mezzotint.data.encoding import Encoding, Moments, digest
+from mezzotint.data.encoding import Encode, Encoding, digest
 from mezzotint.data.prepared import Prepared
 from mezzotint.devices import sent
 from mezzotint.processes import ALONE, Share
@@ -61,7 +61,7 @@ class PreparedLatents:
 
 def prepare_latents(
     data: Prepared,
-    moments: Moments,
+    moments: Encode,
     made_by: str,
     flip: bool,
     deviations: bool,

@@ -40,7 +40,7 @@ def warn_of_rgb(values: Values, channels: int) -> None:
         warn(said)
 
 
-def as_rgb(data: Prepared) -> Prepared:
+def in_rgb(data: Prepared) -> Prepared:
     """Return a data set as RGB; 8-bit RGB is returned unchanged.
 
     Raises UserError for channels other than grey or RGB.

@@ -52,7 +52,7 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
 
     The schedule assumes data of about unit variance. If latents have a standard deviation of 5, as
     is common without scaling, the image is hardly noisy at sigma = 1 (Rombach et al. 2022, arXiv
-    2112.10752, appendix G). The bounds are the same as in `run.diffusion`: standard deviations of
+    2112.10752, appendix G). The bounds are the same as in `run.latents`: standard deviations of
     1/3 to 3, and means of -1.5 to 1.5.
     """
     centre, spread = channel_moments(mean, std)

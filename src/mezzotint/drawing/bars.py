@@ -29,7 +29,7 @@ It is recorded even if no bar is shown, for messages about a process that is sil
 """
 
 
-def in_words(seconds: float) -> str:
+def time_in_words(seconds: float) -> str:
     """Return a duration in words: "3 hours"."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
@@ -99,7 +99,7 @@ class Follower:
         if self.first < done < total:
             spent = time.monotonic() - self.began
             left = spent * (total - done) / (done - self.first)
-            UNDER_WAY["what"] += f", about {in_words(left)} left"
+            UNDER_WAY["what"] += f", about {time_in_words(left)} left"
         self.bar.update(self.bar.task_ids[0], completed=int(done), total=total)
         if done >= total:
             self.stop()

@@ -31,7 +31,7 @@ from mezzotint.pipeline import own
 from mezzotint.pipeline.conditioning import labels_of
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.pipeline.sampling import Request, rows_of
+from mezzotint.pipeline.sampling import SampleRequest, rows_of
 from mezzotint.processes import Share, join
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
@@ -94,7 +94,7 @@ def write_samples(
     share, device = join()
     pipe = pipe if isinstance(pipe, Pipeline) else load(pipe, device)
     out = files.as_folder(out)
-    Request(n, seed, 0, batch)  # refuses impossible numbers
+    SampleRequest(n, seed, 0, batch)  # refuses impossible numbers
     given = pipe.given(n, labels, condition)
     every = labels_of(pipe, given)
     with share.first():  # because a grid may have to be optimised
@@ -112,7 +112,7 @@ def write_samples(
     def grid(made: Tensor) -> None:
         _save_grid(torch.cat([found, made]), every, pipe, out, mark)
 
-    request = Request(n - len(found), seed, len(found), batch)
+    request = SampleRequest(n - len(found), seed, len(found), batch)
     how, rows = chosen(pipe.defaults, settings), rows_of(given, range(len(found), n))
     images = torch.cat([found, write_share(pipe, out, request, how, rows, share, grid, follow)])
     if share.count > 1:

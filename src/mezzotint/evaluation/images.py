@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mezzotint.data import Prepared
-from mezzotint.data.rgb import as_rgb, warn_of_rgb
+from mezzotint.data.rgb import in_rgb, warn_of_rgb
 from mezzotint.evaluation.against import PLAIN, Against, Preparation
 from mezzotint.evaluation.measuring import measure, measure_images, warn_of_few
 from mezzotint.evaluation.nearest import SHOWN, draw_nearest
@@ -29,7 +29,7 @@ def of_images(
     written to figures.jsonl together with the figures and the fingerprint of the images.
     """
     warn_of_rgb(images.values, images.images.shape[3])
-    images = as_rgb(images)
+    images = in_rgb(images)
     request.check(images.classes, data)
     to = data if isinstance(data, Against) else Against.of(data, how)
     networks = request.load(images.classes, join()[1], to)

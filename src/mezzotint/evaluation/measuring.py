@@ -17,7 +17,7 @@ from torch import Tensor
 from mezzotint import metrics
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.data import Prepared
-from mezzotint.data.rgb import as_rgb, warn_of_rgb
+from mezzotint.data.rgb import in_rgb, warn_of_rgb
 from mezzotint.errors import UserError, warn
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.samples import Follow, block, make, stored
@@ -66,7 +66,7 @@ def measure(
         found = against.reference(features)
     else:
         warn_of_rgb(against.images.values, against.images.images.shape[3])
-        data = as_rgb(against.images)
+        data = in_rgb(against.images)
         height, width = data.images.shape[1:3]
         if (height, width) != size:
             raise UserError(

@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from mezzotint.data import Prepared
-from mezzotint.data.rgb import as_rgb
+from mezzotint.data.rgb import in_rgb
 from mezzotint.drawing import figures
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
@@ -46,7 +46,7 @@ def closest(features: Features, measure: Measure, images: Tensor, against: Prepa
     n, k = len(images), min(NEAREST, len(against))
     queries = torch.from_numpy(features.pool[:n])
     found = nearest(queries, measure.reference.pool, k)[1].flatten()
-    neighbours = nchw(as_rgb(against).images[found.numpy()])
+    neighbours = nchw(in_rgb(against).images[found.numpy()])
     neighbours = neighbours.reshape(n, k, *neighbours.shape[1:])
     rows = torch.cat([images[:, None], neighbours], 1)
     labels = [i for i in range(n) for _ in range(k + 1)]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mezzotint.data import Prepared
 from mezzotint.data.encoding import LatentMoments
-from mezzotint.data.rgb import as_rgb
+from mezzotint.data.rgb import in_rgb
 from mezzotint.errors import UserError
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Follow
@@ -65,7 +65,7 @@ def reconstruct(
     height, width = originals.images.shape[1:3]
     codec = codec.of_size(height, width)
     codec.latent_shape((originals.images.shape[3], height, width))  # errors before the work begins
-    if measures and any(m.reference.origin.data != as_rgb(originals).fingerprint for m in measures):
+    if measures and any(m.reference.origin.data != in_rgb(originals).fingerprint for m in measures):
         raise UserError(
             "the reference was not made from the originals: give a reference made from them"
         )

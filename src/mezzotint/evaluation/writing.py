@@ -16,7 +16,7 @@ from mezzotint.drawing import figures
 from mezzotint.errors import counted, warn
 from mezzotint.networks.conditions import Given
 from mezzotint.pipeline.pipeline import Pipeline
-from mezzotint.pipeline.sampling import Request, rows_of, sample
+from mezzotint.pipeline.sampling import SampleRequest, rows_of, sample
 from mezzotint.processes import Share
 from mezzotint.storage import files
 
@@ -24,7 +24,7 @@ from mezzotint.storage import files
 def write_share(
     pipe: Pipeline,
     out: Path,
-    request: Request,
+    request: SampleRequest,
     how: SampleConfig,
     rows: Given | None,
     share: Share,
@@ -63,7 +63,7 @@ def write_share(
         if start == end:
             share.wait()
             return torch.empty(0, dtype=pipe.values.tensor_dtype)
-        part = Request(end - start, request.seed, request.first + start, size)
+        part = SampleRequest(end - start, request.seed, request.first + start, size)
         rows = rows_of(rows, range(start, end))
         images = sample(pipe, how, part, rows, on_step, write)
         _finish(written)

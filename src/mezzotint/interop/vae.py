@@ -21,7 +21,7 @@ from mezzotint.errors import UserError
 from mezzotint.interop.folder import WEIGHTS, json_object, modern, weight, weights
 
 Scaling = tuple[tuple[float, ...], tuple[float, ...]]
-Settings = tuple[dict[str, Any], int, Scaling]
+Read = tuple[dict[str, Any], int, Scaling]
 
 # With these values, VAE and TinyVAE compute the same functions of the same weights.
 REQUIRED: dict[str, Any] = {"act_fn": "silu"}
@@ -59,7 +59,7 @@ TINY_DEFAULTS: dict[str, Any] = TINY_REQUIRED | {
     "scaling_factor": 1.0,
     "shift_factor": 0.0,
 }
-# Settings that do not change the function: the size of tiles, the precision, the conversion of
+# Read that do not change the function: the size of tiles, the precision, the conversion of
 # latents to a uint8 image (latent_magnitude and latent_shift), and a copy of the encoder's widths.
 IGNORED = {"sample_size", "force_upcast"}
 TINY_IGNORED = {"force_upcast", "latent_magnitude", "latent_shift", "block_out_channels"}
@@ -163,7 +163,7 @@ def write_vae(
     (folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
-def vae_settings(config: dict[str, Any]) -> Settings:
+def vae_settings(config: dict[str, Any]) -> Read:
     """Return an AutoencoderKL's settings as (VAEConfig's fields, image channels, (scale, shift)).
 
     Raises UserError, which names every setting that VAE does not support.
@@ -180,7 +180,7 @@ def vae_settings(config: dict[str, Any]) -> Settings:
     return fields, settings["in_channels"], _scaling(settings)
 
 
-def tiny_settings(config: dict[str, Any]) -> Settings:
+def tiny_settings(config: dict[str, Any]) -> Read:
     """Return an AutoencoderTiny's settings, as `vae_settings` does."""
     settings = TINY_DEFAULTS | config
     wrong = _wrong(settings, TINY_REQUIRED, TINY_DEFAULTS.keys() | TINY_IGNORED)

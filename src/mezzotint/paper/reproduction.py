@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.drawing.bars import in_words
+from mezzotint.drawing.bars import time_in_words
 from mezzotint.errors import counted
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure
@@ -19,7 +19,7 @@ from mezzotint.paper.options import Options, Scale
 from mezzotint.paper.page import write
 from mezzotint.paper.plan import Row, plan
 from mezzotint.paper.rows import Facts, by_count, measured, networks
-from mezzotint.paper.schedules import compare_schedules
+from mezzotint.paper.study import compare_schedules
 from mezzotint.paper.tables import Results
 from mezzotint.paper.work import Work, begin
 from mezzotint.processes import alone
@@ -189,13 +189,13 @@ def decide(work: Work, hours: float, say: Callable[[str], None]) -> Work:
         if not work.why_not(estimate.model):
             for what, seconds in estimate.parts():
                 total += seconds
-                say(f"  {what}: about {in_words(seconds)}")
+                say(f"  {what}: about {time_in_words(seconds)}")
     for model in work.plan.models:
         if why := work.why_not(model):
             say(f"  {model} is left out: {why}")
     if total:
         say(f"  {networks('', work.plan.networks)[1] or 'FID is measured too'}")
-    say(f"  in all: {f'about {in_words(total)}' if total else 'nothing left to do'}")
+    say(f"  in all: {f'about {time_in_words(total)}' if total else 'nothing left to do'}")
     return work
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mezzotint import evaluation
 from mezzotint.config.paths import named
-from mezzotint.drawing.bars import in_words
+from mezzotint.drawing.bars import time_in_words
 from mezzotint.drawing.curves import Panel
 from mezzotint.drawing.inline import chart, colours, strip
 from mezzotint.drawing.page import Cell, Chart, Section, Table
@@ -142,7 +142,7 @@ def _headline_table(
         found = results.figures(row, count)
         values = [_spread(found[d]) if d in found else "–" for d in distances]
         samples = f"{count:,}"
-        spent = in_words(facts["training_seconds"])
+        spent = time_in_words(facts["training_seconds"])
         cells.append(
             [*known, *values, samples, f"{facts['images']:,}", spent, facts["configuration"]]
         )
@@ -313,7 +313,7 @@ def _trainings(results: Results) -> Section:
     work, rows = results.work, []
     for name, config in work.plan.models.items():
         why = work.why_not(name)
-        spent = "–" if why else in_words(duration(work.folder(name) / "log.jsonl"))
+        spent = "–" if why else time_in_words(duration(work.folder(name) / "log.jsonl"))
         cells: list[Cell] = [
             name,
             config.recipe,

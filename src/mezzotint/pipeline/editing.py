@@ -71,7 +71,7 @@ class Edit:
                 f"`images` are {tuple(given.shape[1:])} (channels, height, width), but the model's "
                 f"are ({channels}, {height}, {width}): scale and crop the images first"
             )
-        request = sampling.Request(len(given), seed, 0, batch)
+        request = sampling.SampleRequest(len(given), seed, 0, batch)
         how = chosen(pipe.defaults, settings)
         none = labels is None and condition is None
         if (none or plain) and "guidance" not in settings:

@@ -361,7 +361,7 @@ class Pipeline:
                 not support it.
         """
         how = chosen(self.defaults, settings)
-        request = sampling.Request(n, seed, first, batch, noise)
+        request = sampling.SampleRequest(n, seed, first, batch, noise)
         given = self.given(n, labels, condition, first)
         return sampling.sample(self, how, request, given, on_step, on_images, on_estimate)
 

@@ -35,7 +35,7 @@ MOST = 10_000_000
 
 
 @dataclass(frozen=True)
-class Request:
+class SampleRequest:
     """A request for ``n`` images from index ``first`` on, made in batches of ``batch``.
 
     ``noise`` is the noise to start from, if it is not drawn from the seed.
@@ -63,7 +63,7 @@ class Request:
 def sample(
     pipe: Pipeline,
     how: SampleConfig,
-    request: Request,
+    request: SampleRequest,
     given: Given | None,
     on_step: Step | None,
     on_images: Callable[[int, Tensor], None] | None,
@@ -130,7 +130,7 @@ def rows_of(given: Given | None, part: range | slice) -> Given | None:
     return given and {name: rows[part.start : part.stop] for name, rows in given.items()}
 
 
-def _beginning(pipe: Pipeline, request: Request, part: range, randn: Noise) -> Tensor:
+def _beginning(pipe: Pipeline, request: SampleRequest, part: range, randn: Noise) -> Tensor:
     """Return the noise from which the images at the positions ``part`` are sampled."""
     if request.noise is not None:
         return sent(request.noise[part.start : part.stop].float(), pipe.device)

@@ -11,7 +11,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from mezzotint import evaluation
 from mezzotint.config.file import read
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.drawing.bars import in_words
+from mezzotint.drawing.bars import time_in_words
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.against import Against
 from mezzotint.metrics import NETWORKS
@@ -64,7 +64,7 @@ class Plan:
         cells = _cells(len(self.settings), self.search)
         if not self.missing:
             return f"{cells}, all measured before"
-        return f"{cells}, {len(self.missing)} to be measured in about {in_words(self.seconds)}"
+        return f"{cells}, {len(self.missing)} to be measured in about {time_in_words(self.seconds)}"
 
 
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
@@ -102,7 +102,7 @@ def refuse_long(plan: Plan, minutes: float | None) -> None:
     if minutes is not None and plan.seconds > 60 * minutes:
         raise UserError(
             f"{_cells(len(plan.missing), plan.search)} would take about "
-            f"{in_words(plan.seconds)}, more than `minutes={minutes:g}`: raise that limit, or "
+            f"{time_in_words(plan.seconds)}, more than `minutes={minutes:g}`: raise that limit, or "
             "sweep fewer settings"
         )
 

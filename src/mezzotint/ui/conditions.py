@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mezzotint.errors import UserError
-from mezzotint.evaluation.worded import condition_of
+from mezzotint.evaluation.conditions import condition_of
 from mezzotint.networks.conditions import ImageCondition
 from mezzotint.pipeline.pipeline import Pipeline
 
