@@ -235,6 +235,35 @@ def test_a_network_that_learns_the_variance(data, tmp_path: Path) -> None:
     assert pipe.sample(2).shape == (2, 3, 8, 8)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_users_network_with_any_weights_is_resumed_and_averaged(data, tmp_path, dtype) -> None:
+    class Scaled(Own):
+        """A network with a weight without dimensions, whose weights may be float64."""
+
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.gain = torch.nn.Parameter(torch.ones(()))
+            self.to(dtype)
+
+        def forward(self, x, t, condition):
+            return self.gain * super().forward(x.to(dtype), t.to(dtype), condition)
+
+    how = {"images": 24, "save_every": 8, "snapshots": 8, "lr": 0.01}
+    torch.manual_seed(0)
+    net = Scaled()
+    whole = train(data=data, net=net, out=tmp_path / "a", **how)
+    started = training(data=data, net=net, out=tmp_path / "b", **how)
+    for _ in range(2):
+        next(started)
+    started.close()
+    again = mz.train(data=data, net=net, out=tmp_path / "b", resume=True)
+    assert again.digest == whole.digest
+    (found,) = mz.average(tmp_path / "a", 0.1)
+    averaged = mz.load(found.path, net=net)
+    assert averaged.digest != whole.digest
+    assert averaged.sample(2).shape == (2, 3, 8, 8)
+
+
 def test_a_network_of_ours_may_be_another(data, tmp_path: Path) -> None:
     dit = mz.DiTConfig(patch=2, width=16, depth=1, heads=2)
     train(data=data, net=dit, out=tmp_path / "run", images=8)

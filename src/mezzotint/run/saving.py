@@ -97,20 +97,21 @@ def restore(state: TrainState, folder: Path) -> None:
 
 def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
     """Return why the tensors in a checkpoint do not fit the optimizer; None if they fit."""
-    shapes: dict[str, torch.Size] = {}
+    wanted: dict[str, tuple[torch.dtype, torch.Size]] = {}
     first = 0
     for group in state.optimizer.param_groups:
         for name, scalar in _kept(state.optimizer, group).items():
             for i, weight in enumerate(group["params"], first):
-                shapes[f"{i}.{name}"] = torch.Size() if scalar else weight.shape
+                kind = (torch.float32, torch.Size()) if scalar else (weight.dtype, weight.shape)
+                wanted[f"{i}.{name}"] = kind
         first += len(group["params"])
-    if extra := sorted(found.keys() - shapes.keys()):
+    if extra := sorted(found.keys() - wanted.keys()):
         return f"extra {extra[0]} in optimizer.safetensors"
     there = {name.split(".")[0] for name in found}
-    if missing := sorted(k for k in shapes.keys() - found.keys() if k.split(".")[0] in there):
+    if missing := sorted(k for k in wanted.keys() - found.keys() if k.split(".")[0] in there):
         return f"missing {missing[0]} in optimizer.safetensors"
     for name, tensor in found.items():
-        if tensor.shape != shapes[name] or tensor.dtype != torch.float32:
+        if (tensor.dtype, tensor.shape) != wanted[name]:
             return f"{name} in optimizer.safetensors is {tensor.dtype} {(*tensor.shape,)}"
     return None
 
@@ -119,9 +120,10 @@ def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
 def _kept(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, bool]:
     """Return {name: whether it is a scalar} for the values that an optimizer keeps for a weight.
 
-    To find the names, this makes a step with the smallest tensor of the group, and undoes it.
+    To find the names, this makes a step with the smallest tensor of the group, and undoes it. The
+    tensor has dimensions if any of them has, because all values of a single number are scalars.
     """
-    weight = min(group["params"], key=Tensor.numel)
+    weight = min(group["params"], key=lambda each: (not each.ndim, each.numel()))
     before, weight.grad = weight.clone(), torch.zeros_like(weight)
     optimizer.step()
     kept = {name: not value.ndim for name, value in optimizer.state.pop(weight).items()}

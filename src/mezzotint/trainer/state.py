@@ -139,7 +139,13 @@ class TrainState:
         amplifies. If weights are divided, all processes must call this.
         """
         found = {
-            name: {k: p.detach().half() for k, p in a.module.named_parameters() if p.requires_grad}
+            # The names are those of the state dict, which for a user's own network differ from
+            # those of its parameters.
+            name: {
+                k: p.detach().half()
+                for k, p in a.module.state_dict(keep_vars=True).items()
+                if p.requires_grad
+            }
             for name, a in self.averages.items()
         }
         if self.sampled is None:
