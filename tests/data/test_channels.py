@@ -98,6 +98,22 @@ def test_sixteen_bit_files_keep_all_values(folder):
         )
 
 
+def test_sixteen_bit_files_of_12_bits_are_warned_of(folder):
+    place = folder(Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)))
+    said = "the largest value of the 16-bit images is 4,095 of 65,535, so they are nearly black"
+    with pytest.warns(UserWarning, match=said):
+        mz.prepare(place)
+    assert said in mz.prepare(place).notes[-1]
+
+
+def test_previews_beside_arrays_are_warned_of(folder, noise):
+    place = folder(Image.fromarray(noise(0, 4, 4)))
+    image = next(place.glob("*.png"))
+    np.save(image.with_suffix(".npy"), np.zeros((4, 4, 1)))
+    with pytest.warns(UserWarning, match=f"reads {image.name}, and not the .npy files of the same"):
+        mz.prepare(place)
+
+
 def test_transparency_is_kept_on_request(folder, noise):
     pixels = noise(3, 6, 8, 4)
     place = folder(Image.fromarray(pixels))

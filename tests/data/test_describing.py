@@ -1,6 +1,7 @@
 """The output of `mz.describe` and `mezzotint data`."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -42,6 +43,24 @@ def test_the_description(flowers):
         "  sizes: 4x4: 6, 5x7: 1",
         "  modes: RGB: 6, L: 1",
     ]
+
+
+def test_sizes_are_those_of_the_turned_images(tmp_path, noise):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    (tmp_path / "d").mkdir()
+    for name in ("a.jpg", "b.png", "c.tif"):
+        Image.fromarray(noise(0, 8, 16, 3)).save(tmp_path / "d" / name, exif=exif)
+    assert mz.describe(tmp_path / "d").splits[0].sizes == {(16, 8): 3}
+    assert mz.prepare(tmp_path / "d").images.shape == (3, 16, 8, 3)
+
+
+def test_a_path_is_never_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(mz.UserError, match="there is no data set, file or folder"):
+        mz.describe(Path("glyphs"))
+    with pytest.raises(mz.UserError, match="there is no data set, file or folder"):
+        next(mz.training("glyphs-ddpm", data=Path("glyphs"), out=tmp_path / "run"))
 
 
 def test_the_verb(flowers, capsys):

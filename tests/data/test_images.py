@@ -110,6 +110,11 @@ def test_16_bit_big_endian_tiff(encode):
     assert read_image(encode(image, "TIFF"))[0, :, 0].tolist() == [255, 1]
 
 
+def test_16_bit_tiff_in_which_zero_is_white(encode):
+    image = Image.fromarray(np.array([[0, 257]], np.uint16))
+    assert read_image(encode(image, "TIFF", tiffinfo={262: 0}))[0, :, 0].tolist() == [255, 254]
+
+
 def test_transparent_value_of_16_bit_grey(encode):
     values = np.array([[0, 257]], dtype=np.uint16)
     read = read_image(encode(Image.fromarray(values), transparency=0))

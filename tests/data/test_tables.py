@@ -84,6 +84,35 @@ def test_images_beside_images_are_no_images_of_their_own(tmp_path: Path) -> None
         mz.prepare(folder, image_condition="mask")
 
 
+def test_masks_may_lie_in_their_own_folder_and_have_16_bits(tmp_path: Path) -> None:
+    rows = [{"file_name": f"{i}.png", "mask": f"masks/{i}.png"} for i in range(3)]
+    folder = written(tmp_path / "q", rows)
+    (folder / "masks").mkdir()
+    values = np.array([[0, 257], [32896, 65535]], np.uint16)
+    for i in range(3):
+        Image.fromarray(values).save(folder / f"masks/{i}.png")
+    with pytest.warns(UserWarning, match="leaves out 3 images outside the folders"):
+        data = mz.prepare(folder, image_condition="mask")
+    assert (len(data), data.condition["mask"].dtype) == (3, np.uint8)
+    assert data.condition["mask"][2, :, :, 0].tolist() == [[0, 1], [128, 255]]
+    (folder / "masks/1.png").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"'mask' of 1\.png cannot be read"):
+        mz.prepare(folder, image_condition="mask")
+
+
+def test_a_malformed_table_is_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path / "q", ROWS)
+    (folder / "metadata.csv").write_text("file_name,tags\n0.png,red\n1.png,a,b\n2.png,c\n")
+    with pytest.raises(UserError, match=r"has 3 cells for 1.png, but 2 columns: put text with"):
+        mz.prepare(folder, labels_from="tags")
+    (folder / "metadata.csv").write_text("file_name,age,age\n0.png,1,2\n1.png,2,3\n2.png,3,4\n")
+    with pytest.raises(UserError, match="has two columns 'age': rename one of them"):
+        mz.prepare(folder, condition="age")
+    (folder / "metadata.csv").write_text("")
+    with pytest.raises(UserError, match="has no rows for 3 images"):
+        mz.prepare(folder, condition="age")
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
 def test_archives_have_metadata_too(tmp_path: Path, kind: str) -> None:
     rows = [{"file_name": f"{i}.png", "age": i, "mask": f"m{i}.png"} for i in range(3)]

@@ -23,9 +23,11 @@ from mezzotint.data.sizes import Size
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.data.values import EIGHT_BIT
 from mezzotint.drawing.bars import progress
-from mezzotint.errors import UserError, counted
+from mezzotint.errors import UserError, counted, warn
 from mezzotint.storage import arrays
 from mezzotint.storage.cache import check_room
+
+DIM = 1 << 13  # 16-bit images with smaller values have 12 bits, for example
 
 
 def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wanted: Wanted) -> str:
@@ -85,6 +87,13 @@ def _built(task: Decoding, skip_bad: bool, folder: Path, notes: tuple[str, ...])
             bar.advance(line)
     _check(source, labels, bad, skip_bad)
     values = task.values(writer.array.dtype)
+    if values.dtype == "uint16" and not task.stated and (high := int(writer.array.max())) < DIM:
+        dark = (
+            f"the largest value of the 16-bit images is {high:,} of 65,535, so they are nearly "
+            "black: scale their values, or save them as an array and give its `range`"
+        )
+        warn(dark)
+        notes = (*notes, dark)
     shape, sha = writer.close()
     rows = np.array(labels, dtype="<i8")
     sha.update(rows.tobytes())

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mezzotint.data.images import fit
+from mezzotint.data.reading import UnreadableImage
 from mezzotint.errors import UserError, counted
 from mezzotint.networks.conditions import (
     Condition,
@@ -87,7 +88,7 @@ def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
 
     def make(prepare: Prepare) -> tuple[Condition, Array]:
         made = [
-            _fitted(name, decode(), prepare.shape, item, before)
+            _fitted(name, _decoded(name, decode, item), prepare.shape, item, before)
             for decode, (item, before) in zip(decoders, prepare.before(), strict=True)
         ]
         if len({each.shape for each in made}) > 1:
@@ -210,6 +211,17 @@ def _of_array(name: str, value: Any, count: int) -> Column:
         f"{what} is {array.dtype} {array.shape}: for numbers give float (N, D), for several "
         f"labels zeros and ones (N, K), for images uint8 (N, H, W, C){hint}"
     )
+
+
+def _decoded(name: str, decode: Decode, item: str) -> Array:
+    """Decode the image of a condition; 16-bit grey becomes 8-bit, as when samples are requested."""
+    try:
+        pixels = decode()
+    except UnreadableImage as error:
+        raise UserError(
+            f"{name!r} of {item} cannot be read ({error}): repair it, or remove the image"
+        ) from None
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / 257).astype(np.uint8)
 
 
 def _fitted(

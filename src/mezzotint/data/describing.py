@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
-from mezzotint.data.find import opened, recognise
+from mezzotint.data.find import as_text, opened, recognise
 from mezzotint.data.formats import PILLOW
 from mezzotint.data.images import Wanted
 from mezzotint.data.naming import WORDS, shown
@@ -21,6 +21,7 @@ from mezzotint.data.source import Item, NoSplit, Source
 from mezzotint.data.tree import LeftOut
 from mezzotint.errors import UserError, counted, printable
 
+ORIENTATION = ExifTags.Base.Orientation
 SEEN = 1_000
 """How many images of a split are inspected for their sizes and modes."""
 
@@ -126,7 +127,7 @@ def describe(data: str | os.PathLike[str], *, conditional: bool = True) -> Descr
         UserError: If the data cannot be found or read. If a split other than ``train`` is refused,
             the description says so instead.
     """
-    place, kind = recognise(str(data))
+    place, kind = recognise(as_text(data))
     sources: dict[str, Source | UserError] = {}
     missing: NoSplit | None = None
     for split in WORDS:
@@ -193,7 +194,9 @@ def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
                 file = item.file()
                 place = file if isinstance(file, Path) else io.BytesIO(file)
                 with Image.open(place, formats=PILLOW) as image:
-                    return (image.height, image.width), image.mode
+                    turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) > 4
+                    size = image.height, image.width
+                    return size[::-1] if turned else size, image.mode
         except UnreadableImage:
             raise
         except Exception:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mezzotint.data.images import ImageFile, Pixels, Wanted, read_image
 from mezzotint.data.layout import understand
+from mezzotint.data.naming import shown
 from mezzotint.data.source import Item, Source
 from mezzotint.data.tables import of_tree
 from mezzotint.data.tree import OUTSIDE, Names, Tree
@@ -46,6 +47,12 @@ def source_of(
     warned = [*layout.warnings, *found.warnings]
     outside = [left for left in left_out if left.why in OUTSIDE]
     warned += [f"{tree.place}: mezzotint leaves out {left}" for left in outside]
+    arrays = {name for folder in tree.root.walk() for name in folder.others}
+    if twins := [name for name in found.files if name.with_suffix(".npy") in arrays]:
+        warned.append(
+            f"{tree.place}: mezzotint reads {shown([*map(str, twins)])}, and not the .npy files "
+            "of the same names: if these hold the images, pass them to mz.prepare as one array"
+        )
     notes = [f"left out: {left}" for left in left_out if left not in outside]
     labels = json.dumps([list(found.labels), found.classes]).encode()
 

@@ -35,6 +35,13 @@ def find_source(data: str, split: str = "train") -> Source:
     return opened(place, kind, split)
 
 
+def as_text(data: str | os.PathLike[str]) -> str:
+    """Return data as text. A path becomes absolute, because it is never the name of a data set."""
+    if isinstance(data, os.PathLike):
+        return str(Path(os.path.expanduser(data)).absolute())
+    return data
+
+
 def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Source:
     """Open a source, given the place and the kind that `recognise` returned.
 

@@ -40,7 +40,7 @@ from mezzotint.data.sizes import Size, height_and_width
 from mezzotint.data.values import OF_16_BITS, Array, Bounds, Values
 from mezzotint.errors import UserError
 
-POLICY = 1
+POLICY = 2
 """The version of the steps above. Raise it if the decoded pixels change, to rebuild the caches."""
 
 Pixels: TypeAlias = npt.NDArray[Any]
@@ -48,6 +48,7 @@ Pixels: TypeAlias = npt.NDArray[Any]
 Mode = Literal["keep", "rgb", "grey", "rgba"]
 """The channels to decode to: the image's own, or 8-bit RGB, grey or RGB with opacity."""
 CHANNELS = {"rgb": 3, "grey": 1, "rgba": 4}
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF, and its value for inverted grey
 PAGES = 1_000
 """The largest number of pages of a TIFF that can be channels."""
 
@@ -224,6 +225,8 @@ def _is_16_bit(image: Image.Image) -> bool:
 
 def _from_grey16(image: Image.Image) -> Pixels:
     values = np.asarray(image).astype(np.uint16)
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow ignores it
+        values = 65535 - values
     clear = image.info.get("transparency")  # PNG may declare one grey value transparent
     if clear is not None:
         values[values == clear] = 65535

@@ -27,7 +27,8 @@ The same rules hold for folders, zips and tars.
    with two exceptions: ``dataset.json`` (EDM's format) may hold their labels; and a table beside
    the images of a held-out split may name a class of the training split for each image.
 5. Images beside class folders, and class folders without any file, are **refused**. Without labels
-   (`conditional=False`), all images at any depth are taken instead.
+   (`conditional=False`), all images at any depth are taken instead. Folders such as ``masks`` are
+   not class folders if images lie beside them; their images are left out.
 """
 
 from collections import Counter
@@ -40,6 +41,7 @@ from mezzotint.data.formats import advice
 from mezzotint.data.naming import (
     are_parts,
     canonical,
+    is_annotation,
     natural,
     nfc,
     plain,
@@ -147,6 +149,8 @@ class Layout:
             said = self._said("images with labels in dataset.json")
             return Contents(node.path, files, *given, said)
         folders = sorted(node.filled, key=lambda folder: natural(folder.name))
+        if node.images and all(is_annotation(folder.name) for folder in folders):
+            folders, files = [], sorted(node.images, key=lambda name: name.parts)
         names = [nfc(folder.name) for folder in folders]
         if are_parts(names) and not node.images:
             return self._plain(chain, files, "images in numbered parts")

@@ -13,7 +13,7 @@ import numpy as np
 
 from mezzotint.data.building import build
 from mezzotint.data.columns import of_arrays, write
-from mezzotint.data.find import opened, recognise
+from mezzotint.data.find import as_text, opened, recognise
 from mezzotint.data.images import CHANNELS, POLICY, Mode, Wanted
 from mezzotint.data.memory import Layout, memory
 from mezzotint.data.prepared import Prepared, load, sum_of
@@ -145,10 +145,8 @@ def prepare(
         _refuse({**again, **in_memory, **named}, "prepared data")
         return data
     wanted = Wanted(mode, None if range is None else checked(range))
-    if isinstance(data, os.PathLike):
-        # A Path is never the name of a data set.
-        data = str(Path(os.path.expanduser(data)).absolute())
-    if isinstance(data, str):
+    if isinstance(data, str | os.PathLike):
+        data = as_text(data)
         _refuse(in_memory, f"{data}, only with images in memory")
         asked = Asked.of(condition, labels_from, image_condition)
         found, warned = _found(data, size, split, skip_bad, conditional, wanted, asked)

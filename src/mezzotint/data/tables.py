@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
@@ -318,10 +319,18 @@ def _rows(tree: Tree) -> tuple[dict[PurePosixPath, dict[str, Any]], str]:
 def _read(tree: Tree, name: PurePosixPath) -> list[Any]:
     try:
         text = tree.read(name).decode("utf-8-sig")
-        if name.suffix.lower() == ".csv":
-            return list(csv.DictReader(io.StringIO(text, newline="")))
-        return [parsed(line) for line in text.splitlines() if line.strip()]
+        if name.suffix.lower() != ".csv":
+            return [parsed(line) for line in text.splitlines() if line.strip()]
+        header, *rows = [*filter(None, csv.reader(io.StringIO(text, newline="")))] or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(
             f"{tree.place}/{name} cannot be read ({error}): save it again as UTF-8"
         ) from None
+    if twice := [column for column in header if header.count(column) > 1]:
+        raise UserError(f"{tree.place}/{name} has two columns {twice[0]!r}: rename one of them")
+    if wide := [row for row in rows if len(row) > len(header)]:
+        raise UserError(
+            f"{tree.place}/{name} has {counted(len(wide[0]), 'cell')} for {wide[0][0]}, but "
+            f"{counted(len(header), 'column')}: put text with a comma in quotation marks"
+        )
+    return [dict(zip_longest(header, row)) for row in rows]

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from mezzotint.config import Autoencoder, Configuration, Experiment, changed, read, recipes
 from mezzotint.config.durations import shortened
 from mezzotint.data import Prepared
+from mezzotint.data.find import as_text
 from mezzotint.data.sizes import sides
 from mezzotint.errors import UserError
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
@@ -134,7 +135,7 @@ def _data(experiment: Configuration, data: Any, fields: Mapping[str, Any]) -> di
     if data is None:
         return {}
     if isinstance(data, str | PathLike):
-        return {"data": str(data)}
+        return {"data": as_text(data)}
     if not isinstance(data, Prepared):
         raise UserError(
             f"`data` is of type {type(data).__name__}: pass mz.prepare(images, labels), or a name "

@@ -201,3 +201,30 @@ def test_captions_are_not_classes(tmp_path, files):
     ):
         prepare(tmp_path / "x.parquet")
     assert prepare(tmp_path / "x.parquet", conditional=False).classes == ()
+
+
+@pytest.mark.parametrize("labels", [["a", None, "b", "a", "b"], [True, None, False, True, True]])
+def test_a_missing_name_of_a_class_is_refused(tmp_path, files, labels):
+    images = [{"bytes": content} for content in files[0]]
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=r"x\.parquet row 1 has no label: add it, remove the row"):
+        prepare(tmp_path / "x.parquet")
+    assert len(prepare(tmp_path / "x.parquet", conditional=False)) == 5
+
+
+@pytest.mark.parametrize("wrong", [-1, 2])
+def test_columns_with_names_have_no_other_labels(tmp_path, files, write_parquet, wrong):
+    kinds = [0, 1, 0, wrong, 1]
+    path = write_parquet(tmp_path / "x.parquet", files[0], kinds, ["red", "blue"], label="kind")
+    with pytest.raises(UserError, match=rf"'kind' has the label {wrong}, which is outside the 2"):
+        prepare(path, labels_from="kind")
+
+
+def test_files_outside_the_splits_are_not_forgotten(tmp_path, files, write_parquet):
+    write_parquet(tmp_path / "set/train-0.parquet", files[0])
+    write_parquet(tmp_path / "set/more.parquet", files[0])
+    with pytest.warns(UserWarning, match=r"leaves out 1 file \(more\.parquet\)"):
+        assert len(prepare(tmp_path / "set")) == 5
+    write_parquet(tmp_path / "set/training-1.parquet", files[0])
+    with pytest.raises(UserError, match="files called train and training, which are names of"):
+        find_source(str(tmp_path / "set"))

@@ -16,7 +16,7 @@ from typing import Any
 from mezzotint.data.formats import SUFFIXES
 from mezzotint.data.images import ImageFile, Pixels, Wanted, read_image
 from mezzotint.data.labels import are_classes, numbered
-from mezzotint.data.naming import natural, nfc
+from mezzotint.data.naming import natural, nfc, shown
 from mezzotint.data.reading import ROWS, UnreadableImage, check_regular, may_pass, passing
 from mezzotint.data.source import (
     SPLITS,
@@ -30,7 +30,7 @@ from mezzotint.data.source import (
     stamp,
 )
 from mezzotint.data.tables import Lazy, Table
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, counted
 from mezzotint.storage.hub import incomplete
 from mezzotint.storage.parse import parsed
 
@@ -88,7 +88,16 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     items = partial(_items, files, image, label, classes)
     table = partial(_table, str(path), files, image, count)
     name = f"{Path(data).stem}-{split}"
-    return Source(name, key, classes, count, items, files=True, table=table)
+    others = [] if path.is_file() else [f.name for f in _of_folder(path) if not _split_of(f)]
+    warned: tuple[str, ...] = ()
+    if others and files[0].name not in others:
+        warned = (
+            f"{path}: mezzotint leaves out {counted(len(others), 'file')} ({shown(others)}), whose "
+            "names do not begin with a split: call them train-..., or move them away",
+        )
+    return Source(
+        *(name, key, classes, count, items, warned), files=True, warnings=warned, table=table
+    )
 
 
 def _table(place: str, files: list[Path], image: str, count: int, image_column: str) -> Table:
@@ -102,6 +111,12 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
             with _open(arrow, file) as table:
                 known = known or _class_names(table, name)
                 values += table.read([name]).column(name).to_pylist()
+        numbers = [v for v in values if known and isinstance(v, int)]
+        if outside := [v for v in numbers if not 0 <= v < len(known)]:
+            raise UserError(
+                f"{place}: {name!r} has the label {outside[0]}, which is outside the {len(known)} "
+                f"classes (0 to {len(known) - 1}): remove the row, or correct the label"
+            )
         return [known[v] if known and isinstance(v, int) else v for v in values]
 
     def decoder(value: Any) -> tuple[Callable[[], Pixels], str]:
@@ -194,14 +209,23 @@ def _split_files(path: Path, split: str) -> list[Path]:
         if split == "train" or named in split_names(split):
             return [path]
         raise no_split(str(path), split, [named or "train"])
-    files = sorted(file for file in path.glob("*.parquet") if not file.name.startswith("."))
+    files = _of_folder(path)
     existing = sorted({named for file in files if (named := _split_of(file))})
     if not existing and split == "train":
         return files
-    for name in split_names(split):
-        if chosen := [file for file in files if _split_of(file) == name]:
-            return chosen
-    raise no_split(str(path), split, existing or ["train"])
+    chosen = [file for file in files if _split_of(file) in split_names(split)]
+    if len(names := sorted({str(_split_of(file)) for file in chosen})) > 1:
+        raise UserError(
+            f"{path} has files called {' and '.join(names)}, which are names of the same split: "
+            "keep one of them, or give them one name"
+        )
+    if not chosen:
+        raise no_split(str(path), split, existing or ["train"])
+    return chosen
+
+
+def _of_folder(path: Path) -> list[Path]:
+    return sorted(file for file in path.glob("*.parquet") if not file.name.startswith("."))
 
 
 def _split_of(file: Path) -> str | None:
@@ -280,6 +304,12 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
                 "take all images without classes"
             )
         return tuple(sorted({nfc(str(value)) for value in values}, key=natural))
+    if all(isinstance(value, str | bool | None) for value in values):
+        file, row, _ = next(each for each in rows if each[2] is None)
+        raise Unlabelled(
+            f"{file} row {row} has no label: add it, remove the row, or pass `conditional=False` "
+            "to take all images without classes"
+        )
     names = known or numbered(
         f"{files[0]}: column {label}", max(v for v in values if isinstance(v, int))
     )
