@@ -55,6 +55,13 @@ def test_from_the_shell(noise, tmp_path, capsys):
     assert "the grid shows channels 1, 2 and 3 of 5 as red, green and blue" in out
     with Image.open(grid) as sheet:
         assert sheet.mode == "RGB"
+    assert call(capsys, *words, "--examples", str(grid))[0] == 0  # our own grid is replaced
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(b"mine")
+    code, _, err = call(capsys, *words, "--examples", str(mine))
+    assert (code, mine.read_bytes()) == (2, b"mine")
+    assert "mine.png exists and is not a grid of examples: choose another --examples" in err
+    assert "end it in .png" in call(capsys, *words, "--examples", "grid.jpg")[2]
     code, _, err = call(capsys, *words)
     assert code == 2
     assert "--size, --range can only be used with --examples: give --examples a file" in err

@@ -113,6 +113,13 @@ def test_images_of_somebody_else_stay(trained: Path, tmp_path, name: str, messag
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
+def test_arrays_of_somebody_else_stay(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    np.save(tmp_path / "out/000001.npy", np.zeros(3))
+    with pytest.raises(mz.UserError, match=r"holds other images, such as 000001\.npy: choose"):
+        mz.write_samples(trained, tmp_path / "out", 2)
+
+
 def test_a_class_that_does_not_exist_leaves_no_folder(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(mz.UserError, match="there is no class 10"):
         mz.write_samples(trained, tmp_path / "out", 2, 10)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
@@ -14,6 +18,7 @@ from mezzotint.data.showing import example_grid, understood
 from mezzotint.errors import UserError, as_flags
 from mezzotint.storage import files
 
+MARK = "mezzotint data"  # the key of a text in the PNG file of a grid, which names the data
 FOR_EXAMPLES = ("size", "mode", "range", "skip_bad", "condition", "labels_from", "image_condition")
 
 
@@ -50,6 +55,8 @@ def data(arguments: list[str]) -> Answer:
     what = "a folder, an archive, a file or the name of a data set"
     name, rest = subject(arguments, what, "mezzotint data PATH", DataFlags())
     flags = parse(DataFlags(), rest, f"mezzotint data {name}")
+    if flags.examples:
+        _check_free(flags.examples)
     found = describe(name, conditional=flags.conditional)
     print(as_flags(str(found)))
     if flags.examples:
@@ -58,6 +65,20 @@ def data(arguments: list[str]) -> Answer:
         names = ", ".join(f"`{field}`" for field in used)
         raise UserError(f"{names} can only be used with `examples`: give `examples` a file")
     return Answer(found.as_json() | {"examples": flags.examples})
+
+
+def _check_free(path: Path) -> None:
+    """Raise UserError unless a path ends in .png, and no file other than a grid of examples exists.
+
+    A grid of examples may be drawn again, with other options.
+    """
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path} is not the name of a PNG file: end it in .png")
+    ours = False
+    with suppress(OSError, SyntaxError, ValueError), Image.open(path, formats=["PNG"]) as image:
+        ours = MARK in image.info
+    if path.exists() and not ours:
+        raise UserError(f"{path} exists and is not a grid of examples: choose another `examples`")
 
 
 def _draw(name: str, flags: DataFlags, path: Path) -> None:
@@ -76,7 +97,9 @@ def _draw(name: str, flags: DataFlags, path: Path) -> None:
     data = section.prepared()
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.beside(path) as partial:
-        example_grid(data).save(partial, "PNG")
+        text = PngInfo()
+        text.add_text(MARK, name)
+        example_grid(data).save(partial, "PNG", pnginfo=text)
     print(f"for training: {understood(data)}")
     if shown := data.values.shown_as(data.images.shape[3]):
         print(f"the grid shows {shown}")

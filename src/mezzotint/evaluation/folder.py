@@ -182,6 +182,8 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     if grid.exists() and not mark:
         raise UserError(f"{grid} exists and is not a grid of samples: choose another `out`")
     others = [path for path in _images(out) if path.stem not in {each.stem for each in found}]
+    if not mark:  # arrays with the names of samples, which would be overwritten
+        others += sorted(out.glob("[0-9]" * 6 + ".npy"))
     if found and int(found[-1].stem) >= mark.get("n", 0):
         others = [found[-1]]
     if others:
