@@ -88,6 +88,7 @@ def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
         ("run enlarge small.png", "enlarge needs image files and then a factor"),
         ("run enlarge a.png 2", "a.png is 32x32, but the model's images are 16x16"),
         ("run interpolate a.png", "interpolate needs two images, not 1"),
+        ("run interpolate a.png b.png --sampler heun", "interpolate always uses the sampler ddim"),
         ("run invert a.png --eta 1", "inversion needs a deterministic sampler"),
         ("run vary a.png --guidance 3", "--guidance has no effect without a condition: give"),
         ("run vary a.png --out b.png", "give --out a folder"),

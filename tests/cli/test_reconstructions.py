@@ -126,6 +126,7 @@ def test_autoencoders_are_told_from_all_else(trained, trained_vae, foreign, tmp_
         ("FOREIGN", "does not record its training set: give images as --against"),
         ("FOREIGN --against nowhere", "there is no data set, file or folder 'nowhere'"),
         ("FOREIGN --against glyphs --against-split half", "has no split 'half'"),
+        ("VAE --against-split train", "--against-split and --against-range need --against"),
         ("VAE --size 30x", "--size is '30x': give a side of at least 1 pixel"),
         ("VAE --size 8", "images of 8x8 are too small for SSIM: give at least 11"),
         ("VAE --samples 9", "9 images cannot be measured: give at least 10"),

@@ -162,6 +162,8 @@ def edit(arguments: list[str]) -> Answer:
     if not words:
         raise UserError(f"give the image files after {kind}")
     _check_guidance(flags, rest)
+    if flags_class in PLAIN and has_flag(rest, "sampler") and flags.how.sampler != "ddim":
+        raise UserError(f"{kind} always uses the sampler ddim: leave out `sampler`")
     free_place(flags.out)
     pipe = replace(pipe.in_precision(flags.precision), defaults=flags.how)
     progress = bar("network calls")

@@ -9,7 +9,7 @@ from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import check_sampling, parse, settings, subject
 from mezzotint.cli.reconstructions import reconstructions
-from mezzotint.cli.table import AGAINST, Metric, Network, measured, preparation, table
+from mezzotint.cli.table import AGAINST, Metric, Network, measured, table
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
@@ -43,8 +43,8 @@ class Measures:
     """The reference: a data set, images (folder, zip, parquet, .npy, .npz) or a saved reference; by
     default the training set of a run.
     """
-    against_split: str = "train"
-    """The split of the reference."""
+    against_split: str | None = None
+    """The split of the reference; by default train."""
     against_range: tuple[float, float] | None = None
     """The values of black and white in the reference, for arrays and 32-bit images."""
     size: SizeField = None
@@ -59,7 +59,7 @@ class Measures:
 
     def preparation(self) -> Preparation:
         """Return the options for preparing the reference."""
-        return preparation(self.against_split, self.size, self.against_range)
+        return Preparation(self.against_split, self.size, self.against_range)
 
     def request(self, out: Path, follow: Follower) -> Request:
         return Request(

@@ -9,6 +9,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from mezzotint.cli.help import (
     short,
     without_none,
 )
-from mezzotint.config.sampling import SampleConfig, freed
+from mezzotint.config.sampling import UNGUIDED, SampleConfig, freed
 from mezzotint.errors import UserError, nearest, warn
 
 T = TypeVar("T")
@@ -142,8 +143,12 @@ def check_sampling(words: Sequence[str], how: SampleConfig, weaker: object) -> N
     """
     if has_flag(words, "nfe") and has_flag(words, "steps"):
         raise UserError("`nfe` and `steps` are both given: give one of them")
-    if weaker and how.guidance == 1 and how.guidance_shape != "cfg++":
-        raise UserError("`weaker` has no effect with `guidance=1`: give another `guidance`")
+    if how.guidance == 1 and how.guidance_shape != "cfg++":
+        used = [name for name, off in UNGUIDED.items() if getattr(how, name) != off]
+        named = [*filter(partial(has_flag, words), used), *["weaker"] * bool(weaker)]
+        if named:
+            said = f"`{named[0]}` has no effect with `guidance=1`: give another `guidance`"
+            raise UserError(said)
 
 
 def parsed_labels(

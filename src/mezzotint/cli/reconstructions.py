@@ -10,10 +10,11 @@ from torch import Tensor
 from mezzotint import evaluation
 from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse
-from mezzotint.cli.table import AGAINST, Distance, Network, measured, preparation, table
+from mezzotint.cli.table import AGAINST, Distance, Network, measured, table
 from mezzotint.config.sections import SizeField
 from mezzotint.drawing.bars import Follower
 from mezzotint.errors import arguments_called
+from mezzotint.evaluation import Preparation
 from mezzotint.metrics.pairs import DISTANCES
 from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading
@@ -33,8 +34,8 @@ class AutoencoderFlags:
     appended."""
     against: str = ""
     """The images to reconstruct: a data set, a folder, zip, parquet, .npy or .npz."""
-    against_split: str = "train"
-    """The split of these images."""
+    against_split: str | None = None
+    """The split of these images; by default train."""
     against_range: tuple[float, float] | None = None
     """The values of black and white, for arrays and 32-bit images."""
     size: SizeField = None
@@ -69,7 +70,7 @@ def reconstructions(name: str, rest: list[str]) -> Answer:
         request.check_out()
         codec = loading.load_codec(name, device, flags.precision)
         codec = replace(codec, tile=flags.tile)
-        how = preparation(flags.against_split, flags.size, flags.against_range)
+        how = Preparation(flags.against_split, flags.size, flags.against_range)
         images = evaluation.originals(name, flags.against or None, how, flags.samples)
         found, made = evaluation.of_codec(codec, request, images, name=name)
     print(

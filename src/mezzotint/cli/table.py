@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tyro.extras import literal_type_from_choices
 
 from mezzotint.cli.answer import Answer
-from mezzotint.data.sizes import Size
-from mezzotint.data.values import Bounds
-from mezzotint.evaluation import Found, Preparation
+from mezzotint.evaluation import Found
 from mezzotint.evaluation.request import FIGURES
 from mezzotint.metrics import METRICS, NETWORKS, Figure
 from mezzotint.metrics.pairs import DISTANCES
@@ -28,11 +26,6 @@ else:
 
 AGAINST = {"data": "against", "split": "against_split", "range": "against_range"}
 """The flags for the arguments ``data``, ``split`` and ``range`` of the functions in Python."""
-
-
-def preparation(split: str, size: Size | None, bounds: Bounds | None) -> Preparation:
-    """Collect the options for preparing the reference; the default split ``train`` becomes None."""
-    return Preparation(None if split == "train" else split, size, bounds)
 
 
 def table(figures: Sequence[Figure]) -> str:
