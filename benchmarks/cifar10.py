@@ -28,6 +28,7 @@ from typing import Any
 import mezzotint as mz
 from mezzotint.drawing.curves import Panel, draw
 from mezzotint.pipeline.pipeline import Pipeline
+from mezzotint.storage import files
 from mezzotint.storage import log as track
 
 FEW = 1000
@@ -133,7 +134,7 @@ def measured(row: Row, data: str, folder: Path) -> dict[int, dict[str, Any]]:
             by = "{machine}; torch {torch}; mezzotint {mezzotint}".format(**facts)
             found += [{**{key: f[key] for key in KEPT}, "by": by} for f in facts["figures"]]
         folder.mkdir(parents=True, exist_ok=True)
-        track.replace(kept, json.dumps({**asdict(row), "figures": found}, indent=1) + "\n")
+        files.replace(kept, json.dumps({**asdict(row), "figures": found}, indent=1) + "\n")
     figures: dict[int, dict[str, Any]] = {}
     for figure in json.loads(kept.read_text())["figures"]:
         figures.setdefault(figure["samples"], {})[figure["name"]] = figure

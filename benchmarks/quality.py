@@ -24,7 +24,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.drawing.curves import Panel, Points, draw
 from mezzotint.evaluation.measuring import Measure
-from mezzotint.metrics.networks import choose, figure_name
+from mezzotint.metrics.networks import figure_name
 from mezzotint.networks.allocator import keep_freed_memory
 from mezzotint.pipeline import loading
 from mezzotint.pipeline.codec import Latents
@@ -75,7 +75,7 @@ class Bench:
         self.pipe: Pipeline = loading.load(run).in_precision("auto")
         self.seed = seed
         against = evaluation.training_set(run, self.pipe)
-        name = choose(self.pipe.classes)
+        name = against.network
         self.measure_name = figure_name("fd", name)
         device = self.pipe.device
         self.measure: Measure = evaluation.measure(name, against, self.pipe.size, device)

@@ -323,10 +323,10 @@ def measured(
     how = replace(HOW, guidance=guidance)
     weights = average(folder, length)[0].path if length else folder
     pipe = loading.load(weights).in_precision("auto")
-    network = evaluation.choose(pipe.classes)
     against = evaluation.training_set(folder, pipe)
+    measure = evaluation.measure(against.network, against, pipe.size, pipe.device)
     ((_, figures),) = evaluation.measure_samples(
-        *(pipe, [evaluation.measure(network, against, pipe.size, pipe.device)], how, [samples]),
+        *(pipe, [measure], how, [samples]),
         evaluation.kept(pipe, how, 0, 64),
         chosen=("fd", "accuracy"),
     )

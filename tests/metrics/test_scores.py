@@ -68,6 +68,9 @@ def test_tensors_of_float32_are_taken_in_float64() -> None:
             (np.zeros(2), np.eye(2), np.zeros(2), np.full((2, 2), np.inf)),
             "a covariance is not finite",
         ),
+        ((np.zeros(2), np.eye(2), np.zeros(2), np.eye(2) + np.eye(2, k=1)), "is not symmetric"),
+        ((np.zeros(2), -np.eye(2), np.zeros(2), np.eye(2)), "has a negative variance"),
+        ((np.zeros(0), np.eye(0), np.zeros(0), np.eye(0)), "have the shapes"),
     ],
 )
 def test_what_has_no_distance_is_refused(arguments: tuple, message: str) -> None:
@@ -108,11 +111,12 @@ def test_the_score_is_torch_fidelitys() -> None:
     [
         (np.full((5, 2), 0.5), 10, "into 10 parts"),
         (np.full((5, 2), 0.5), 0, "into 0 parts"),
+        (np.full((5, 2), 0.5), 2.5, "into 2.5 parts"),
         (np.full(5, 0.2), 1, "of shape"),
         (np.ones((20, 3)), 2, "apply a softmax"),
         (np.full((20, 2), np.nan), 2, "not finite"),
     ],
 )
-def test_what_has_no_score_is_refused(p: np.ndarray, splits: int, message: str) -> None:
+def test_what_has_no_score_is_refused(p: np.ndarray, splits: float, message: str) -> None:
     with pytest.raises(mz.UserError, match=message):
         mz.inception_score(p, splits=splits)

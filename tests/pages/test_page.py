@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import mezzotint as mz
 from conftest import small_and_own, small_vae
@@ -126,6 +127,18 @@ def test_the_configuration_tells_defaults_from_choices(made: Page) -> None:
     assert tables["run"]["recipe"] == "tiny"
     faint = {cell.text for cell in tables["noise"] if not isinstance(cell, str)}
     assert {"timesteps", "shift"} <= faint
+
+
+def test_scale_0_ignores_the_class_if_the_defaults_have_an_interval(finished: Path) -> None:
+    pipe = mz.load(finished)
+    (run,) = read_all([finished])
+
+    def shown(interval: tuple[float, float] | None) -> Section | None:
+        own = replace(pipe, defaults=replace(pipe.defaults, interval=interval, steps=2))
+        model = samples.Model(run, own, OPTIONS, silent, torch.empty(0))
+        return samples.guidance("Guidance", model)
+
+    assert shown((0.5, 2.0)) == shown(None)
 
 
 def test_curves_are_of_all_that_was_logged(made: Page) -> None:

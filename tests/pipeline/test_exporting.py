@@ -159,7 +159,10 @@ def test_safetensors_are_what_save_writes(tmp_path: Path) -> None:
     assert "| 2 | ship |" in card
 
 
-def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_what_a_format_cannot_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(mz.PREDICTIONS, "mine", lambda level: (0.0, 2.0))
     oblong = pipeline(DiT(TRANSFORMER, 3, 3), (3, 16, 8))
     odd = replace(of_pixels(), shape=(3, 15, 16))
     cases = [
@@ -167,6 +170,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
         (oblong, "x is 16x8, but the DiT of diffusers needs a square: export it with"),
         (odd, "pads images of 15x16, which diffusers cannot do"),
         (replace(of_pixels().in_precision("bf16"), original=None), "in memory only in bf16"),
+        (replace(of_pixels(), prediction="mine"), "does not know your own prediction type 'mine'"),
     ]
     for pipe, message in cases:
         with pytest.raises(mz.UserError, match=message):
@@ -188,17 +192,24 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "model").exists()
 
 
-def test_settings_that_the_onnx_example_ignores_are_named(
+def test_settings_that_other_programs_ignore_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mezzotint.interop.onnx_out.write", lambda folder, model: folder.mkdir())
+    monkeypatch.setitem(mz.CLIPPINGS, "mine", lambda denoise: denoise)
     pipe, guided = of_pixels(), {"guidance": 2.0, "steps": 4}
-    for name, value in (("interval", (0.1, 5.0)), ("clipping", "dynamic")):
+    onnx, diffusers = ("onnx", r"sample\.py"), ("diffusers", "pipeline")
+    for format, where, name, value in (
+        (*onnx, "interval", (0.1, 5.0)),
+        (*onnx, "clipping", "dynamic"),
+        (*diffusers, "interval", (0.1, 5.0)),
+    ):
         how = replace(pipe.defaults, **guided, **{name: value})
-        with pytest.warns(
-            UserWarning, match=f"defaults have `{name}`, which the exported sample.py"
-        ):
-            replace(pipe, defaults=how).export(tmp_path / name, "onnx")
+        with pytest.warns(UserWarning, match=f"defaults have `{name}`, which the exported {where}"):
+            replace(pipe, defaults=how).export(tmp_path / f"{format}-{name}", format)
+    own = replace(pipe, defaults=replace(pipe.defaults, clipping="mine"))
+    with pytest.warns(UserWarning, match="do not know your own clipping 'mine'"):
+        own.export(tmp_path / "own", "onnx")
 
 
 def test_a_model_of_other_values_leaves_as_safetensors_alone(tmp_path: Path) -> None:

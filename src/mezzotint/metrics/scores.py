@@ -24,7 +24,8 @@ def frechet_distance(
     It is the distance between two Gaussians with means m (D,) and covariances C (D, D), in squared
     units of the features (Frechet 1957; Heusel et al. 2017, arXiv 1706.08500). ``C_a^(1/2) C_b
     C_a^(1/2)`` is symmetric, so the last trace is computed from real eigenvalues. Covariances may
-    be singular. Raises UserError for shapes that do not match and values that are not finite.
+    be singular. Raises UserError for shapes that do not match, values that are not finite, and
+    matrices that are not covariances.
     """
     return distance_to(mean_a, cov_a)(mean_b, cov_b)
 
@@ -40,11 +41,17 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
 
     def distance(mean_b: ArrayLike, cov_b: ArrayLike) -> float:
         mb, cb = _float64("a mean", mean_b), _float64("a covariance", cov_b)
-        if ma.ndim != 1 or mb.shape != ma.shape or not ca.shape == cb.shape == (len(ma), len(ma)):
+        d = len(ma) if ma.ndim == 1 else 0
+        if not d or mb.shape != ma.shape or not ca.shape == cb.shape == (d, d):
             shapes = ", ".join(str(tuple(t.shape)) for t in (ma, ca, mb, cb))
             raise UserError(
                 f"the two means and covariances have the shapes {shapes}: give means (D,) and "
                 "covariances (D, D)"
+            )
+        if not (_may_be(ca) and _may_be(cb)):
+            raise UserError(
+                "a covariance is not symmetric, or has a negative variance: give the covariance of "
+                "features, such as np.cov(features, rowvar=False)"
             )
         product = torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0)
         squared = (ma - mb).square().sum() + ca.trace() + cb.trace() - 2 * product.sqrt().sum()
@@ -63,7 +70,7 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, 
     fewer rows than parts, or if a row does not hold probabilities.
     """
     p = _float64("a probability", probabilities)
-    if p.ndim != 2 or not 1 <= splits <= len(p):
+    if p.ndim != 2 or not hasattr(splits, "__index__") or not 1 <= splits <= len(p):
         raise UserError(
             f"probabilities of shape {tuple(p.shape)} cannot be split into {splits} parts: give "
             "(N, K), with at least one row for each part"
@@ -85,6 +92,12 @@ def _score(p: Tensor) -> Tensor:
     marginal = p.mean(0, keepdim=True)
     divergence = (torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(1)
     return divergence.mean().exp()
+
+
+def _may_be(covariance: Tensor) -> bool:
+    """Return whether a matrix (D, D) is symmetric, up to rounding, with no negative variance."""
+    apart = (covariance - covariance.T).abs().max()
+    return bool(apart <= 1e-3 * covariance.abs().max() and covariance.diagonal().min() >= 0)
 
 
 def _root(covariance: Tensor) -> Tensor:

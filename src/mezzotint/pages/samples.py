@@ -178,7 +178,8 @@ def guidance(title: str, model: Model) -> Section | None:
         return None
     n = min(GUIDED, len(pipe.classes))
     requests = [{"guidance": scale, "guidance_shape": "constant"} for scale in SCALES]
-    found = model.make(title, n, list(range(n)), requests)
+    everywhere = replace(pipe, defaults=replace(pipe.defaults, interval=None))
+    found = replace(model, pipe=everywhere).make(title, n, list(range(n)), requests)
     rows: list[tuple[Cell, ...]] = [
         (
             pipe.classes[i],

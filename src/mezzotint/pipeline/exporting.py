@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from mezzotint.config.sampling import UNGUIDED
-from mezzotint.diffusion.guidance import DYNAMIC
+from mezzotint.diffusion import prediction
+from mezzotint.diffusion.guidance import CLIPPINGS, DYNAMIC
 from mezzotint.errors import Registry, UserError, warn
 from mezzotint.interop import diffusers_out, onnx_out
 from mezzotint.interop.dit import dit_config, dit_state
@@ -86,6 +87,16 @@ def export(
             "the model has conditions besides the class, which other programs do not support: "
             'export it with `format="safetensors"`'
         )
+    if pipe.prediction in prediction.PREDICTIONS.own and format == "diffusers":
+        raise UserError(
+            f"diffusers does not know your own prediction type {pipe.prediction!r}: export the "
+            'model with `format="onnx"`'
+        )
+    if pipe.defaults.clipping in CLIPPINGS.own and format != "safetensors":
+        warn(
+            f"other programs do not know your own clipping {pipe.defaults.clipping!r}: they do not "
+            "clip, so they make other images than the model"
+        )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker model: export the two models separately")
     beside = place.with_name(f".{place.name or 'export'}.partial-{uuid.uuid4().hex}")
@@ -111,6 +122,7 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
     config, weights, patch = _network(pipe)
     codec = pipe.codec if isinstance(pipe.codec, Latents) else None
     clipping = pipe.defaults.clipping
+    _warn_of_lost(pipe, "pipeline", [])
     # The pipeline in the folder converts predictions that diffusers has no name for.
     own = pipe.prediction not in PREDICTIONS.values() or clipping == "dynamic"
     parts = diffusers_out.Parts(
@@ -135,6 +147,21 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
         ),
     )
     diffusers_out.write(folder, parts)
+
+
+def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
+    """Warn of a default setting that the exported program ``where`` ignores, such as an interval.
+
+    ``lost`` are the names of such settings besides those of guidance.
+    """
+    how = pipe.defaults
+    plain = {**UNGUIDED, "guidance": how.guidance} if pipe.classes else {}
+    lost = [name for name, off in plain.items() if getattr(how, name) != off] + lost
+    if lost:
+        warn(
+            f"the model's defaults have `{lost[0]}`, which the exported {where} ignores: it "
+            "makes other images than the model"
+        )
 
 
 def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
@@ -190,14 +217,7 @@ def _codec(codec: Latents) -> diffusers_out.Codec:
 def _onnx(pipe: Pipeline, folder: Path) -> None:
     """Write a pipeline in the format "onnx"; see `export`."""
     how = pipe.settled(pipe.defaults)
-    plain = {**UNGUIDED, "guidance": how.guidance} if pipe.classes else {}
-    lost = [name for name, off in plain.items() if getattr(how, name) != off]
-    lost += ["clipping"] * (how.clipping == "dynamic")
-    if lost:
-        warn(
-            f"the model's defaults have `{lost[0]}`, which the exported sample.py ignores: it "
-            "makes other images than the model"
-        )
+    _warn_of_lost(pipe, "sample.py", ["clipping"] * (how.clipping == "dynamic"))
     decoder = pipe.codec.pixels if isinstance(pipe.codec, Latents) else None
     model = onnx_out.Model(
         net=pipe.net,
