@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mezzotint.paper.options import Options
+from mezzotint.paper.options import Options, Scale
 from mezzotint.paper.plan import Row, plan
 from mezzotint.paper.statements import statements
 from mezzotint.paper.tables import Results
@@ -21,9 +21,11 @@ def verdicts(
     seconds: dict[str, float],
     memory: dict[str, float],
     fid: float | None = None,
+    scale: Scale = "cifar10",
+    elsewhere: tuple[str, ...] = (),
 ) -> dict[str, tuple[str, str]]:
     """Return the figure and the verdict of each statement on B; rows not named are far off."""
-    made = plan(Options(only=("A", "B"), out=tmp_path, samples=100))
+    made = plan(Options(scale, only=("A", "B"), out=tmp_path, samples=100))
 
     def facts(row: Row) -> dict:
         values = {"fd-glyphs": distance.get(row.name, 99.0)} | ({"fid": fid} if fid else {})
@@ -35,6 +37,7 @@ def verdicts(
             "figures": figures,
             "seconds": seconds.get(row.name, 9.0),
             "memory": memory.get(row.name, 1000.0),
+            "processor": f"{1 + (row.name in elsewhere)} threads",
         }
 
     results = Results(Work(made), {row: facts(row) for row in made.rows}, {})
@@ -74,6 +77,13 @@ def test_the_peaks_decide_on_the_memory(tmp_path: Path, used: float, verdict: st
     assert verdicts(tmp_path, {}, {}, memory)[SMALL][1] == verdict
 
 
+def test_times_of_different_machines_are_not_compared(tmp_path: Path) -> None:
+    good, far = {DDPM: 10.0, HALF: 10.0}, {"elsewhere": (HALF,)}
+    found = verdicts(tmp_path, good, {DDPM: 80.0}, {DDPM: 1000.0, HALF: 500.0}, **far)
+    assert found[FAST][1] == "not measurable here"
+    assert found[SMALL][1] == "not confirmed"  # the other rows of DDIM have 1,000 MiB
+
+
 def test_disjoint_intervals_decide_on_guidance(tmp_path: Path) -> None:
     def found(guided: float) -> str:
         distance = {HALF: 20.0, f"{HALF}, guidance 2": guided}
@@ -88,6 +98,9 @@ def test_only_an_fid_decides_on_an_fid(tmp_path: Path) -> None:
     assert verdicts(tmp_path, {}, {}, {})[FID] == ("no FID was measured", "not measurable here")
     assert verdicts(tmp_path, {}, {}, {}, 48.0)[FID] == ("fid 48 (47 to 49)", "confirmed")
     assert verdicts(tmp_path, {}, {}, {}, 60.0)[FID][1] == "not confirmed"
+    assert verdicts(tmp_path, {}, {}, {}, 10.0)[FID][1] == "better"
+    of_digits = verdicts(tmp_path, {}, {}, {}, 10.0, scale="glyphs")[FID]
+    assert of_digits == ("fid 10 (9 to 11), on other data", "not measurable here")
 
 
 def test_an_experiment_without_statements_has_no_section(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ def test_rows_are_not_compared_by_a_distance_that_some_of_them_lack(tmp_path: Pa
     assert found.distances("linear") == ["fd-cifar10"]
     assert "against fd-cifar10" in str(statements(found))
     assert _efficiency(found)[0].tables[0].head[-1] == "fd-cifar10"
+    assert "different numbers of threads" not in _efficiency(found)[0].text
+    first["processor"] = "2 of 2 threads"
+    assert "different numbers of threads" in _efficiency(found)[0].text
 
 
 def results(tmp_path: Path, only: str, **options: str) -> Results:

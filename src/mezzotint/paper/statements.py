@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.drawing.page import Cell, Section, Table
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 FASTER, LESS = 4, 0.3
 """In the paper, DDIM is FASTER times as fast as DDPM, and saves the share LESS of its memory."""
+SAME_DATA = {"B": ("cifar10", "full"), "C": ("full",)}
+"""The scales at which an experiment has the paper's data; FIDs on other data cannot be compared."""
 NEAR = 0.1  # how far the saved share of memory may be below the paper's
 TEXT = (
     "Each statement of the paper is judged by the figure beside it. Distances that one cell "
@@ -56,6 +59,8 @@ def _speed(results: Results) -> Verdict:
     if not good:
         return f"no row of DDIM is as good as DDPM: {_worded(limit)}", "not confirmed"
     best = min(good, key=lambda row: row.settings.calls)
+    if best not in _alike(results, ddpm, ddim):
+        return f"{best.settings.steps} steps of DDIM were timed on another machine", UNKNOWN
     ratio = results.rows[ddpm]["seconds"] / results.rows[best]["seconds"]
     figure = (
         f"{best.settings.steps} steps of DDIM are {ratio:.1f} times as fast as "
@@ -68,7 +73,8 @@ def _speed(results: Results) -> Verdict:
 def _memory(results: Results) -> Verdict:
     """Return the verdict on the memory: DDPM's peak, against the smallest peak of DDIM's rows."""
     ddpm, ddim = _samplers(results)
-    used = [found for row in ddim if (found := results.rows[row]["memory"])]
+    alike = _alike(results, ddpm, ddim) if ddpm else []
+    used = [found for row in alike if (found := results.rows[row]["memory"])]
     most = results.rows[ddpm]["memory"] if ddpm else None
     if not used or not most:
         return "–", UNKNOWN
@@ -99,6 +105,10 @@ def _fid(results: Results, letter: str) -> Verdict:
     fid = next((f for name, f in figures.items() if name.startswith("fid")), None)
     if fid is None:
         return "no FID was measured", UNKNOWN
+    if results.work.plan.scale not in SAME_DATA[letter]:
+        return f"{_worded(fid)}, on other data", UNKNOWN
+    if fid["high"] < PAPER[letter]:
+        return _worded(fid), "better"
     return _worded(fid), "confirmed" if fid["low"] <= PAPER[letter] else "not confirmed"
 
 
@@ -108,6 +118,12 @@ def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
     ddpm = next((row for row in linear if row.letter == "A"), None)
     steps = ddpm.settings.steps if ddpm else 0
     return ddpm, [row for row in linear if row.letter == "B" and row.settings.steps < steps]
+
+
+def _alike(results: Results, row: Row, others: Sequence[Row]) -> list[Row]:
+    """Return those of ``others`` that were timed by the same processor and threads as ``row``."""
+    on = {r: results.rows[r].get("processor") for r in (row, *others)}
+    return [other for other in others if on[other] == on[row]]
 
 
 def _distance(results: Results, row: Row) -> dict[str, Any]:

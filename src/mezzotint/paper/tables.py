@@ -238,6 +238,11 @@ def _efficiency(results: Results) -> tuple[Section, list[Panel]] | None:
         + '"times as fast" is the speed relative to the slowest row. "peak MiB" is the peak memory '
         f"of the whole process. {explained([name])}"
     )
+    if len({facts.get("processor") for facts in rows.values()}) > 1:
+        text += (
+            " The rows were timed on different machines or by different numbers of threads, so "
+            "their times and their memory cannot be compared."
+        )
     charts, legend = _charts(panels)
     section = Section("What fewer steps cost", text, legend, charts, [Table(cells, head)])
     return section, panels
