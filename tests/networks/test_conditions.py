@@ -134,6 +134,7 @@ def test_what_users_give_is_checked() -> None:
     assert "give 2 numbers once for all images, or once for each" in refused(POSE, [1.0, 2.0, 3.0])
     assert "no label 'rund'; did you mean round" in refused(TAGS, "rund")
     assert "zeros and ones" in refused(TAGS, [[0, 2, 0]])
+    assert "give names of labels" in refused(TAGS, [])
     assert "give uint8 images" in refused(SMALL, torch.zeros(4, 3, 4, 4))
     assert "give uint8 images" in refused(SMALL, torch.zeros(4, 3, 5, 4, dtype=torch.uint8))
     with pytest.warns(UserWarning, match="'age' is 120, but the model was trained on 18 to 80"):

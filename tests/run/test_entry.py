@@ -333,6 +333,17 @@ def test_a_training_without_gradients_is_refused(tiny: Experiment, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_a_training_in_another_default_type_is_refused(tiny: Experiment, tmp_path, kind) -> None:
+    torch.set_default_dtype(kind)
+    try:
+        with pytest.raises(mz.UserError, match=f"torch's default type is {kind}, but networks"):
+            mz.train(tiny, out=tmp_path / "run")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_recipe_that_there_is_none_of(tmp_path) -> None:
     with pytest.raises(mz.UserError, match="did you mean cifar10-ddpm"):
         mz.train("cifar10-dpm", out=tmp_path / "run")

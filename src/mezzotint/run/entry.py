@@ -201,6 +201,11 @@ def _training(
             "a training needs gradients, but they are turned off: start the training outside of "
             "torch.no_grad() and torch.inference_mode()"
         )
+    if (kind := torch.get_default_dtype()) != torch.float32:
+        raise UserError(
+            f"torch's default type is {kind}, but networks are trained in float32 or by autocast: "
+            "call torch.set_default_dtype(torch.float32) first"
+        )
     if track is not None and track not in TRACKERS:
         raise unknown("track", track, TRACKERS)
     copy = Copy(begun.folder, track) if track and first() else None

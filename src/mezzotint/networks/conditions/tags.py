@@ -52,7 +52,7 @@ class TagsCondition(Condition):
         """
         if isinstance(value, str | set | frozenset):
             value = [value]
-        if isinstance(value, list | tuple) and all(
+        if value and isinstance(value, list | tuple) and all(
             isinstance(each, str | set | frozenset | list | tuple)
             and not any(isinstance(tag, int | float) for tag in each)
             for each in value
