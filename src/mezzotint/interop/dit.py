@@ -7,14 +7,13 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.interop.folder import weight
+from mezzotint.interop.folder import renamed, weight
 from mezzotint.interop.settings import Settings
 
 # The defaults of DiTTransformer2DModel, which a config.json may leave out.
@@ -158,7 +157,7 @@ def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Ten
     ours: dict[str, Tensor] = {}
     for key, value in state.items():
         if match := re.fullmatch(r"transformer_blocks\.\d+\.norm1\.emb\.(.+)", key):
-            name = _renamed(match[1], COPIED.items())
+            name = renamed(match[1], COPIED.items())
             if not torch.equal(ours.setdefault(name, value), value):
                 raise UserError(
                     f"the blocks have different embeddings of time or class, first in {key}: give "
@@ -167,10 +166,10 @@ def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Ten
         elif match := re.search(r"\.attn1\.to_([qkv])\.", key):
             if match[1] == "q":
                 parts = [weight(state, key.replace(match[0], f".attn1.to_{x}.")) for x in "qkv"]
-                name = _renamed(key.replace(match[0], ".qkv."), RENAMES)
+                name = renamed(key.replace(match[0], ".qkv."), RENAMES)
                 ours[name] = torch.cat(parts)
         else:
-            ours[_renamed(key, RENAMES)] = value
+            ours[renamed(key, RENAMES)] = value
     stem = weight(ours, "stem.weight")
     patch = stem.shape[-1]
     ours["stem.weight"] = stem.flatten(1)
@@ -201,29 +200,21 @@ def dit_state(weights: dict[str, Tensor], patch: int) -> dict[str, Tensor]:
             embedding[key] = _halves_swapped(value) if key == "time.0.weight" else value
         elif ".qkv." in key:
             for part, third in zip("qkv", value.chunk(3), strict=True):
-                name = _renamed(key.replace(".qkv.", f".attn1.to_{part}."), BACK)
+                name = renamed(key.replace(".qkv.", f".attn1.to_{part}."), BACK)
                 theirs[name] = third.clone()
         elif key == "stem.weight":
             theirs["pos_embed.proj.weight"] = value.reshape(len(value), -1, patch, patch).clone()
         elif key in ("out.weight", "out.bias"):
             rows = value.reshape(-1, patch, patch, *value.shape[1:]).movedim(0, 2)
-            theirs[_renamed(key, BACK)] = rows.flatten(0, 2).clone()
+            theirs[renamed(key, BACK)] = rows.flatten(0, 2).clone()
         else:
-            theirs[_renamed(key, BACK)] = value.clone()
+            theirs[renamed(key, BACK)] = value.clone()
     copied = [(ours, theirs) for theirs, ours in COPIED.items()]
     for block in sorted(blocks, key=int):
         for key, value in embedding.items():
-            name = f"transformer_blocks.{block}.norm1.emb.{_renamed(key, copied)}"
+            name = f"transformer_blocks.{block}.norm1.emb.{renamed(key, copied)}"
             theirs[name] = value.clone()
     return theirs
-
-
-def _renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
-    """Replace parts of a key. A part without a leading dot is replaced only at the key's start."""
-    for old, new in names:
-        if old[0] == "." or key.startswith(old):
-            key = key.replace(old, new, 1)
-    return key
 
 
 def _halves_swapped(weight: Tensor) -> Tensor:

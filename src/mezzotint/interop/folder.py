@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,14 @@ def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state dict in which attention weights have the names that newer folders use."""
     old = re.compile(rf"(\.attentions\.\d+\.)({'|'.join(OLD)})(?=\.)")
     return {old.sub(lambda m: m[1] + OLD[m[2]], key): value for key, value in state.items()}
+
+
+def renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
+    """Replace parts of a key. A part without a leading dot is replaced only at the key's start."""
+    for old, new in names:
+        if old[0] == "." or key.startswith(old):
+            key = key.replace(old, new, 1)
+    return key
 
 
 def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:

@@ -13,26 +13,26 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.interop.folder import modern, weight
+from mezzotint.interop.folder import modern, renamed, weight
 from mezzotint.interop.settings import Settings
 
-# The names of modules in diffusers and in mezzotint, replaced in this order.
+# Parts of a weight's name in diffusers and in UNet or UNet2D.
 RENAMES = (
-    (r"^conv_in\.", "stem."),
-    (r"^time_embedding\.linear_1\.", "time.0."),
-    (r"^time_embedding\.linear_2\.", "time.2."),
-    (r"^class_embedding\.", "label."),
-    (r"^conv_norm_out\.", "norm."),
-    (r"^conv_out\.", "out."),
-    (r"^mid_block\.resnets\.0\.", "mid_in."),
-    (r"^mid_block\.resnets\.1\.", "mid_out."),
-    (r"^mid_block\.attentions\.0\.", "mid_attention."),
-    (r"^(down|up)_blocks\.", r"\1."),
-    (r"\.resnets\.", ".blocks."),
-    (r"\.(down|up)samplers\.0\.", ".resample."),
-    (r"\.conv_shortcut\.", ".shortcut."),
-    (r"\.group_norm\.", ".norm."),
-    (r"\.to_out\.0\.", ".out."),
+    ("conv_in.", "stem."),
+    ("time_embedding.linear_1.", "time.0."),
+    ("time_embedding.linear_2.", "time.2."),
+    ("class_embedding.", "label."),
+    ("conv_norm_out.", "norm."),
+    ("conv_out.", "out."),
+    ("mid_block.resnets.0.", "mid_in."),
+    ("mid_block.resnets.1.", "mid_out."),
+    ("mid_block.attentions.0.", "mid_attention."),
+    ("down_blocks.", "down."),
+    ("up_blocks.", "up."),
+    (".resnets.", ".blocks."),
+    (".conv_shortcut.", ".shortcut."),
+    (".group_norm.", ".norm."),
+    (".to_out.0.", ".out."),
 )
 
 # The defaults of UNet2DModel, which a config.json may leave out.
@@ -184,8 +184,7 @@ def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, T
             value = torch.cat([weight(state, part) for part in parts])
         elif re.search(r"\.to_[kv]\.|\.time_emb_proj\.", key):
             continue
-        for theirs, mine in RENAMES:
-            name = re.sub(theirs, mine, name)
+        name = renamed(re.sub(r"\.(down|up)samplers\.0\.", ".resample.", name), RENAMES)
         if name == "time.0.weight" and flipped:
             value = value.roll(value.shape[1] // 2, dims=1)
         ours[name] = value

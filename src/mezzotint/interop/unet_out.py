@@ -9,26 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.interop.unet import DEFAULTS, of_ddpm, passed
+from mezzotint.interop.folder import renamed
+from mezzotint.interop.unet import DEFAULTS, RENAMES, of_ddpm, passed
 
-# The names of modules in mezzotint and in diffusers, replaced in this order.
-RENAMES = (
-    (r"^stem\.", "conv_in."),
-    (r"^time\.0\.", "time_embedding.linear_1."),
-    (r"^time\.2\.", "time_embedding.linear_2."),
-    (r"^label\.", "class_embedding."),
-    (r"^norm\.", "conv_norm_out."),
-    (r"^out\.", "conv_out."),
-    (r"^mid_in\.", "mid_block.resnets.0."),
-    (r"^mid_out\.", "mid_block.resnets.1."),
-    (r"^mid_attention\.", "mid_block.attentions.0."),
-    (r"^(down|up)\.", r"\1_blocks."),
-    (r"\.blocks\.", ".resnets."),
-    (r"^(down|up)(_blocks\.\d+)\.resample\.", r"\1\2.\1samplers.0."),
-    (r"\.shortcut\.", ".conv_shortcut."),
-    (r"(\.attentions\.\d+)\.norm\.", r"\1.group_norm."),
-    (r"(\.attentions\.\d+)\.out\.", r"\1.to_out.0."),
-)
+BACK = tuple((ours, theirs) for theirs, ours in RENAMES)
 
 
 def unet_config(
@@ -99,9 +83,7 @@ def unet_state(weights: dict[str, Tensor], widths: Sequence[int]) -> dict[str, T
     for key, value in weights.items():
         if key.startswith(("project.", "augmentation.")):
             continue
-        name = key
-        for ours, other in RENAMES:
-            name = re.sub(ours, other, name)
+        name = renamed(re.sub(r"^(down|up)(\.\d+)\.resample\.", r"\1\2.\1samplers.0.", key), BACK)
         if match := re.search(r"\.qkv\.(weight|bias)$", name):
             for part, third in zip("qkv", value.chunk(3), strict=True):
                 theirs[name.replace(match[0], f".to_{part}.{match[1]}")] = third.contiguous()
