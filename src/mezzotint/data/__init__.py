@@ -3,7 +3,7 @@
 from mezzotint.data.augment import AUGMENTATION_SIZE, flip, kornia_augmentation, non_leaking
 from mezzotint.data.describing import Description, SplitDescription, describe
 from mezzotint.data.find import find_source, jpegs
-from mezzotint.data.images import fit, read_image
+from mezzotint.data.images import read_image
 from mezzotint.data.latents import PreparedLatents, prepare_latents
 from mezzotint.data.order import rows
 from mezzotint.data.prepared import Prepared
@@ -25,7 +25,6 @@ __all__ = [
     "UnreadableImage",
     "describe",
     "find_source",
-    "fit",
     "flip",
     "held_out",
     "jpegs",

@@ -7,34 +7,22 @@ from mezzotint.evaluation.film import animate, free_film
 from mezzotint.evaluation.folder import grid_of, write_samples
 from mezzotint.evaluation.images import of_images
 from mezzotint.evaluation.measuring import (
-    Measure,
     measure,
-    measure_images,
     measure_samples,
-    warn_of_few,
 )
 from mezzotint.evaluation.model import of_model
 from mezzotint.evaluation.nearest import closest
 from mezzotint.evaluation.public import compare, evaluate, fid
 from mezzotint.evaluation.record import record, tiers
 from mezzotint.evaluation.request import Found, Request
-from mezzotint.evaluation.samples import Follow, kept, stored
-from mezzotint.metrics import Features, Figure
-from mezzotint.metrics.measure import anything
-from mezzotint.metrics.networks import choose
+from mezzotint.evaluation.samples import kept, stored
 
 __all__ = [
     "Against",
-    "Features",
-    "Figure",
-    "Follow",
     "Found",
-    "Measure",
     "Preparation",
     "Request",
     "animate",
-    "anything",
-    "choose",
     "closest",
     "compare",
     "evaluate",
@@ -44,7 +32,6 @@ __all__ = [
     "images_of",
     "kept",
     "measure",
-    "measure_images",
     "measure_samples",
     "of_codec",
     "of_images",
@@ -55,7 +42,6 @@ __all__ = [
     "stored",
     "tiers",
     "training_set",
-    "warn_of_few",
     "write_edited",
     "write_samples",
 ]

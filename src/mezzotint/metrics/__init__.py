@@ -7,10 +7,9 @@ from mezzotint.metrics.kd import kernel_distance
 from mezzotint.metrics.measure import METRICS, measure
 from mezzotint.metrics.networks import NETWORKS, FeatureNetwork, network
 from mezzotint.metrics.perceptual import perceptual
-from mezzotint.metrics.prdc import neighbourhood
 from mezzotint.metrics.reconstruction import psnr, ssim
 from mezzotint.metrics.reference import Reference, reference
-from mezzotint.metrics.scores import frechet_distance, inception_score
+from mezzotint.metrics.scores import frechet_distance
 
 __all__ = [
     "METRICS",
@@ -23,11 +22,9 @@ __all__ = [
     "features",
     "frechet_distance",
     "gather",
-    "inception_score",
     "kernel_distance",
     "mean_figure",
     "measure",
-    "neighbourhood",
     "network",
     "perceptual",
     "psnr",

@@ -22,6 +22,7 @@ from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import efficientnet
 from mezzotint.metrics.classifier import PACKAGED
 from mezzotint.metrics.inception import weights_path
+from mezzotint.metrics.networks import choose
 from mezzotint.paper.costs import BATCH
 from mezzotint.paper.models import kept, trained
 from mezzotint.paper.peak import peak
@@ -48,7 +49,7 @@ def networks(data: str, chosen: Sequence[str] = ()) -> tuple[list[str], str]:
     if chosen:
         fid = any(name.startswith("inception") for name in chosen)
         return [*chosen], "" if fid else "No FID was measured: it needs the network inception."
-    own = evaluation.choose(data)
+    own = choose(data)
     try:
         if weights_path():
             return [own, "inception"], ""

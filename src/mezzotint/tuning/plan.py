@@ -15,6 +15,7 @@ from mezzotint.drawing.bars import time_in_words
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.against import Against
 from mezzotint.metrics import NETWORKS
+from mezzotint.metrics.networks import choose
 from mezzotint.networks.precision import Precision, named
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.strict import Choice, strict
@@ -84,7 +85,7 @@ def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
     scales = (SCALES if guidable else (1.0,)) if options.guidance is None else options.guidance
     intervals = options.interval or (pipe.defaults.interval,)
     settings = combinations(pipe, samplers, scales, intervals, nfe, options.steps)
-    network = options.network or evaluation.choose(read(folder / "config.json").data.data)
+    network = options.network or choose(read(folder / "config.json").data.data)
     search = Search(
         *(folder, pipe, digest, named(pipe.net.dtype), network),
         *(options.metric, options.samples, options.seed),
