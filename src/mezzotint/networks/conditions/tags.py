@@ -52,10 +52,10 @@ class TagsCondition(Condition):
         """
         if isinstance(value, str | set | frozenset):
             value = [value]
-        if value and isinstance(value, list | tuple) and all(
+        if isinstance(value, list | tuple) and all(
             isinstance(each, str | set | frozenset | list | tuple)
             and not any(isinstance(tag, int | float) for tag in each)
-            for each in value
+            for each in value or [None]  # no value at all is refused below
         ):
             return self.rows(self.encoded(np.stack([self._row(each) for each in value])), count)
         found = np.atleast_2d(as_array(value))
