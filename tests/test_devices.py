@@ -12,8 +12,8 @@ import mezzotint as mz
 from mezzotint import devices
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.processes import connected, watched
-from mezzotint.run import processes
-from mezzotint.run.processes import joined
+from mezzotint.run import group
+from mezzotint.run.group import joined
 
 from commands import CapSys, call
 
@@ -180,9 +180,9 @@ def test_no_network_between_processes(error: str) -> None:
 
 
 def test_processes_begin_at_the_same_step(monkeypatch) -> None:
-    monkeypatch.setattr(processes, "greatest", lambda step: max(step, 0))  # another is at step 0
-    processes.check_alike(0)
+    monkeypatch.setattr(group, "greatest", lambda step: max(step, 0))  # another is at step 0
+    group.check_alike(0)
     with pytest.raises(
         mz.UserError, match="begins at step 4, but others begin at another step: put the run's"
     ):
-        processes.check_alike(4)
+        group.check_alike(4)

@@ -14,8 +14,8 @@ from mezzotint.networks import VAE, Network
 from mezzotint.networks.conditions import every
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.paper.plan import Row
+from mezzotint.run.group import joined
 from mezzotint.run.job import begin
-from mezzotint.run.processes import joined
 from mezzotint.storage.machine import seconds_of
 from mezzotint.trainer.autoencoding import Autoencoding
 from mezzotint.trainer.loop import Examples, Task, train

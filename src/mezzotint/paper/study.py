@@ -25,7 +25,7 @@ from mezzotint.pipeline import loading
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data
-from mezzotint.run.processes import joined
+from mezzotint.run.group import joined
 from mezzotint.run.saving import restore
 from mezzotint.storage import checkpoint, jsonl
 from mezzotint.storage.arrays import nchw

@@ -20,9 +20,9 @@ from mezzotint.run.autoencoder import AutoencoderJob, settled
 from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.folder import check_data, check_folder, differing, locked, processes
+from mezzotint.run.group import check_alike, joined
 from mezzotint.run.job import Job
 from mezzotint.run.latents import encode_together
-from mezzotint.run.processes import check_alike, joined
 from mezzotint.run.saving import restore
 from mezzotint.run.steps import Progress, Steps
 from mezzotint.storage import checkpoint

@@ -7,7 +7,7 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from mezzotint.run.processes import greatest
+from mezzotint.run.group import greatest
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
