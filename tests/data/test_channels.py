@@ -181,3 +181,22 @@ def test_a_held_out_split_has_the_channels_of_the_training_set(tmp_path, noise):
     train = mz.prepare(tmp_path / "d")
     held = held_out(train)
     assert (train.images.shape[3], held.images.shape[3], len(held)) == (1, 1, 2)
+
+
+def test_a_held_out_split_of_other_values_is_refused(tmp_path, noise):
+    for split, values in {
+        "train": noise(0, 4, 4).astype(np.uint16) * 257,
+        "test": noise(0, 4, 4),
+    }.items():
+        (tmp_path / "d" / split).mkdir(parents=True)
+        Image.fromarray(values).save(tmp_path / "d" / split / "0.png")
+    with pytest.raises(
+        mz.UserError, match=r"split test of .* are uint8 from 0 to 255 of 1 channel"
+    ):
+        held_out(mz.prepare(tmp_path / "d"))
+
+
+def test_four_channels_from_the_cache_become_rgba_on_request(noise):
+    data = mz.prepare(noise(0, 2, 6, 8, 4))
+    assert not data.values.alpha
+    assert mz.prepare(data.source, mode="rgba").values.alpha

@@ -21,7 +21,7 @@ from mezzotint.data.sizes import Size, sides
 from mezzotint.data.source import NoSplit, Source
 from mezzotint.data.tables import Asked, with_columns
 from mezzotint.data.values import EIGHT_BIT, Bounds, checked
-from mezzotint.errors import UserError, warn
+from mezzotint.errors import UserError, counted, warn
 from mezzotint.storage.cache import begun, cache_folder, commit, kept
 
 
@@ -29,8 +29,8 @@ def held_out(train: Prepared) -> Prepared:
     """Return the test split of a data set, else its validation split, else ``train`` itself.
 
     ``train`` is the training split. The images are prepared like those of ``train``, and have the
-    same channels and range of values. Raises UserError if the split exists and `prepare` refuses
-    it.
+    same channels and range of values. Raises UserError if the split exists, but `prepare` refuses
+    it or cannot convert it.
     """
     for split in ("test", "validation"):
         with suppress(NoSplit):
@@ -46,6 +46,15 @@ def held_out(train: Prepared) -> Prepared:
                 mode=_mode_of(train),
                 range=train.range,
             )
+            ours, theirs = (
+                f"{each.values} of {counted(each.images.shape[3], 'channel')}"
+                for each in (found, train)
+            )
+            if ours != theirs:
+                raise UserError(
+                    f"the images of the split {split} of {train.source} are {ours}, but those of "
+                    f"the split train are {theirs}: convert them, or choose another `mode`"
+                )
             if found.fingerprint != train.fingerprint:  # equal if both splits are the same file
                 return found
     return train
@@ -218,7 +227,8 @@ def _entry(
     """Return a source's prepared array, and whether the array was made just now."""
     if source.entry and size is None and wanted.range is None and (found := load(source.entry)):
         channels = found.images.shape[3] if found.values.eight_bit else 0
-        if CHANNELS.get(wanted.mode or "keep", channels) == channels:
+        opaque = wanted.mode == "rgba" and not found.values.alpha
+        if CHANNELS.get(wanted.mode or "keep", channels) == channels and not opaque:
             return found, False
     key: dict[str, Any] = {
         "source": source.key,
