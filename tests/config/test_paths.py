@@ -53,6 +53,15 @@ def test_a_run_knows_its_data_from_every_folder(tiny, photographs, tmp_path, mon
     assert data_of(tmp_path / "rq") == str(photographs)
 
 
+def test_a_new_run_searches_nowhere_for_its_data(tiny, photographs, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for data in (tmp_path / "usb" / "q", Path("..") / tmp_path.name / "usb" / "q"):
+        with pytest.raises(mz.UserError, match="there is no data set, file or folder"):
+            next(mz.training(of(tiny, str(data)), out="rq"))
+    with pytest.raises(mz.UserError, match="`data` is empty: give a name or a path"):
+        mz.training(tiny, data="", out="rq")
+
+
 def test_a_run_of_before_that_says_a_relative_path_is_understood(
     tiny, photographs, tmp_path, monkeypatch
 ) -> None:

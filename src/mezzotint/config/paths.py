@@ -34,6 +34,19 @@ def located(config: T, home: Path) -> T:
     return _mapped(config, lambda text: _located(text, home.resolve()))
 
 
+def absolute(config: T) -> T:
+    """Return the configuration of a new run, in which existing paths are made absolute.
+
+    Unlike `located`, this searches nowhere, because new data has no fingerprint to check.
+    """
+
+    def whole(text: str) -> str:
+        path = os.path.expanduser(text)
+        return os.path.abspath(path) if os.path.exists(path) else text
+
+    return _mapped(config, whole)
+
+
 def stored(config: T, home: Path) -> T:
     """Return the configuration with its paths as they are written to config.json in ``home``."""
     return _mapped(config, lambda text: text, lambda text: _stored(text, home.resolve()))

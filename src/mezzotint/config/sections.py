@@ -79,6 +79,8 @@ class ImagesConfig:
     image_condition: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        if not self.data:
+            raise ValueError("`data` is empty: give a name or a path")
         if self.range:
             checked(self.range)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration, Experiment
-from mezzotint.config.paths import located
+from mezzotint.config.paths import absolute, located
 from mezzotint.data.showing import understood
 from mezzotint.errors import UserError, warn
 from mezzotint.networks.record import CustomConfig
@@ -130,7 +130,7 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
     shards = isinstance(experiment, Experiment) and experiment.shard
 
     def prepared(found: Path | None) -> Job:
-        config = located(experiment, folder)
+        config = located(experiment, folder) if found else absolute(experiment)
         if isinstance(config, configuration.Autoencoder):
             config = settled(config, folder, found)
         share = share_of(accelerator)
