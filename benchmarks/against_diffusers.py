@@ -86,7 +86,7 @@ def peer(size: str, classes: int = 0) -> UNet2DModel:
 def ours(size: str, classes: int = 0) -> UNet:
     """Make mezzotint's network with the weights of `peer`."""
     net = UNet(SHAPES[size][1], classes=classes)
-    net.load_state_dict(unet_weights(peer(size, classes).state_dict()))
+    net.load_state_dict(unet_weights(peer(size, classes).state_dict(), False))
     return net.to(DEVICE)
 
 

@@ -54,7 +54,7 @@ def dit(config: dict[str, Any]) -> DiTTransformer2DModel:
 def ours(reference: DiTTransformer2DModel) -> DiT:
     found = dit_settings(dict(reference.config))
     net = DiT(DiTConfig(**found.fields), found.channels, found.classes, found.outputs).eval()
-    net.load_state_dict(dit_weights(reference.state_dict()))
+    net.load_state_dict(dit_weights(reference.state_dict(), True))
     return net
 
 
@@ -82,7 +82,7 @@ def test_written_and_read_again_it_is_the_same_to_the_bit(classes: int) -> None:
     assert state.keys() == DiTTransformer2DModel.from_config(theirs).state_dict().keys()
     found = dit_settings(theirs)
     assert (DiTConfig(**found.fields), found.outputs, found.classes) == (config, 6, classes)
-    back, own = dit_weights(state), net.state_dict()
+    back, own = dit_weights(state, True), net.state_dict()
     assert back.keys() == own.keys() - {"augmentation.weight"}
     assert all(torch.equal(value, own[key]) for key, value in back.items())
 
@@ -119,7 +119,7 @@ def test_blocks_that_embed_the_class_unlike_are_refused() -> None:
     key = "transformer_blocks.1.norm1.emb.class_embedder.embedding_table.weight"
     state[key] = state[key] + 1
     with pytest.raises(mz.UserError, match=f"different embeddings .* in {key}"):
-        dit_weights(state)
+        dit_weights(state, True)
 
 
 # The config.json of facebook/DiT-XL-2-256, apart from the sizes, as copies of it have it.

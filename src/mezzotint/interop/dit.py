@@ -144,7 +144,7 @@ def dit_config(
     }
 
 
-def dit_weights(state: dict[str, Tensor], flipped: bool = True) -> dict[str, Tensor]:
+def dit_weights(state: dict[str, Tensor], flipped: bool) -> dict[str, Tensor]:
     """Return the weights of a DiTTransformer2DModel under the keys of DiT.
 
     q, k and v are stacked into one projection. The rows of the last layer are reordered, because

@@ -163,7 +163,7 @@ def of_ddpm(attention: tuple[int, ...], groups: int) -> dict[str, Any]:
     }
 
 
-def unet_weights(state: dict[str, Tensor], flipped: bool = False) -> dict[str, Tensor]:
+def unet_weights(state: dict[str, Tensor], flipped: bool) -> dict[str, Tensor]:
     """Return the weights of a UNet2DModel under the keys of UNet or UNet2D.
 
     q, k and v are stacked into one projection. The projections of the time embedding in the
