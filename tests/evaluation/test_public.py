@@ -235,6 +235,7 @@ MODEL: list[tuple[dict[str, Any], str]] = [
     ({"data": "glyphs", "size": 0}, "`size` is 0: give a side of at least 1 pixel"),
     ({"data": "glyphs", "size": 16}, "16x16 pixels, but the images to measure have 32x32"),
     ({"weaker": "nowhere"}, "there is no folder nowhere"),
+    ({"weaker": "cifar10", "guidance": 1.0}, "`weaker` has no effect with `guidance=1`"),
     ({"weaker": 3}, "`weaker` is of type int: give a pipeline, a path or a name"),
     ({"precision": "half"}, "precision"),
 ]

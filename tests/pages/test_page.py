@@ -120,6 +120,23 @@ def test_figures_of_several_networks_or_references_stand_apart(tmp_path: Path) -
     assert shown["fd-glyphs"][1] == "12.25 (11.5 to 13; N = 2,048; against 9 images of mine)"
 
 
+def test_figures_of_other_weights_are_marked(finished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    facts = {"time": "2026-01-02T00:00", "sampler": "ddim", "guidance": 0.0}
+    for name, more in (
+        ("fd-old", {"digest": "0" * 64}),
+        ("fd-new", {"digest": mz.load(finished).identity, "guidance": "2"}),
+        ("fd-led", {"digest": "0" * 64, "weaker": "runs/weak"}),
+    ):
+        record(folder / "evaluation" / "figures.jsonl", [replace(FIGURE, name=name)], facts | more)
+    (table,) = measurements.figures(*read_all([folder])).tables
+    assert [row[-2:] for row in table.rows] == [
+        ("ddim, guidance 0", "2026-01-02, of other weights"),
+        ("ddim", "2026-01-02"),
+        ("ddim, guidance 0, away from weak", "2026-01-02"),
+    ]
+
+
 def test_the_configuration_tells_defaults_from_choices(made: Page) -> None:
     tables = {table.caption: dict(table.rows) for table in section(made, "Configuration").tables}
     assert tables["train"]["batch"] == "8"

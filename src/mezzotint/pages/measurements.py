@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from mezzotint.config.experiment import Autoencoder
+from mezzotint.config.paths import named
 from mezzotint.drawing.page import Section, Table
+from mezzotint.errors import UserError
 from mezzotint.metrics import Figure
 from mezzotint.pages.runs import Run
+from mezzotint.pipeline import loading
 from mezzotint.storage import jsonl
 
 Key: TypeAlias = tuple[str, str]
 """The name of a figure, and its feature network."""
+OTHER = ", of other weights"
 
 
 def figures(run: Run) -> Section | None:
     """Return a section with the newest value of each figure of a run; None if none was measured."""
     rows = []
-    found = _newest(run.folder)
+    found, identity = _newest(run.folder), _identity(run)
     for (figure, row), name in zip(found.values(), _names(found), strict=True):
         interval = f"{figure.low:.4g} to {figure.high:.4g}"
         value, day = f"{figure.value:.4g}", str(row.get("time", "–"))[:10]
+        day += OTHER * _is_other(row, identity)
         sampling, against = _sampling(row) or "–", figure.against or "–"
         rows.append((name, value, interval, f"{figure.count:,}", against, sampling, day))
     head = ("figure", "value", "95 % interval", "images", "against", "sampling", "measured on")
@@ -37,16 +44,19 @@ def compared(runs: Sequence[Run]) -> Section | None:
     Returns None if no figure was measured.
     """
     found = [_newest(run.folder) for run in runs]
+    identities = [_identity(run) for run in runs]
     keys = list(dict.fromkeys(key for figures in found for key in figures))
 
     def cells(key: Key) -> Iterator[str]:
-        measured = [figures[key][0] if key in figures else None for figures in found]
-        differ = len({f.against for f in measured if f}) > 1  # the references of the runs
-        for f in measured:
-            to = f"; against {f.against}" if f and differ else ""
-            yield (
-                f"{f.value:.4g} ({f.low:.4g} to {f.high:.4g}; N = {f.count:,}{to})" if f else "–"
-            )
+        references = {figures[key][0].against for figures in found if key in figures}
+        for figures, identity in zip(found, identities, strict=True):
+            if key not in figures:
+                yield "–"
+                continue
+            f, row = figures[key]
+            more = f"; against {f.against}" * (len(references) > 1)
+            more += OTHER * _is_other(row, identity)
+            yield f"{f.value:.4g} ({f.low:.4g} to {f.high:.4g}; N = {f.count:,}{more})"
 
     rows = [(name, *cells(key)) for key, name in zip(keys, _names(keys), strict=True)]
     head = ["", *(run.name for run in runs)]
@@ -70,11 +80,28 @@ def _newest(folder: Path) -> dict[Key, tuple[Figure, dict[str, Any]]]:
     return found
 
 
+def _identity(run: Run) -> str:
+    """Return the `Pipeline.identity` of a run's newest weights; "" if it is not known."""
+    if isinstance(run.config, Autoencoder):  # figures.jsonl has its digest in any precision
+        return ""
+    with warnings.catch_warnings(), contextlib.suppress(UserError):
+        warnings.simplefilter("ignore")  # the samples on the page repeat these warnings
+        return loading.load(run.folder, precision="float32", recommended=False).identity
+    return ""
+
+
+def _is_other(row: dict[str, Any], identity: str) -> bool:
+    """Return whether a row of figures.jsonl is about other weights, without a weaker model."""
+    return bool(identity and not row.get("weaker") and row.get("digest", identity) != identity)
+
+
 def _sampling(row: dict[str, Any]) -> str:
     """Return the sampling settings in a row of figures.jsonl, in words; "" if the row has none."""
-    parts = {
-        "sampler": f"{row.get('sampler')}",
-        "steps": f"{row.get('steps')} steps",
-        "guidance": f"guidance {row.get('guidance'):g}" if row.get("guidance") else "",
-    }
-    return ", ".join(part for field, part in parts.items() if row.get(field))
+    scale, weaker = row.get("guidance"), row.get("weaker")
+    parts = [
+        f"{row['sampler']}" if row.get("sampler") else "",
+        f"{row['steps']} steps" if row.get("steps") else "",
+        f"guidance {scale:g}" if isinstance(scale, int | float) else "",
+        f"away from {named(str(weaker))}" if weaker else "",
+    ]
+    return ", ".join(filter(None, parts))
