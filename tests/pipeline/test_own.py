@@ -185,6 +185,11 @@ def test_what_cannot_be_saved_is_refused(own: mz.Pipeline, trained: Path, tmp_pa
     own.save(tmp_path / "model")
     path = tmp_path / "model" / "pipeline.json"
     assert path.exists()
+    mine = tmp_path / "model" / "mine.txt"
+    mine.write_text("mine")
+    with pytest.raises(mz.UserError, match=r"holds mine\.txt beside a saved model: move other"):
+        own.save(tmp_path / "model")
+    assert mine.read_text() == "mine"
 
 
 def test_a_pipeline_says_what_it_is(own: mz.Pipeline, trained: Path, trained_ldm: Path) -> None:

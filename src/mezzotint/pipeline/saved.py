@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.prediction import PREDICTIONS
-from mezzotint.errors import Damaged, UserError
+from mezzotint.errors import Damaged, UserError, first_of
 from mezzotint.networks.custom import Custom
 from mezzotint.networks.dit import DiT
 from mezzotint.networks.kinds import NetConfig, augmented_by
@@ -74,6 +74,14 @@ def save(pipe: Pipeline, folder: Path) -> Path:
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} exists and is not a saved model: choose another folder")
         folder.rmdir()
+    elif folder.exists():  # an earlier model, which is replaced with its folder
+        own = {checkpoint.MANIFEST, *checkpoint.sums(folder)}
+        names = sorted(path.name for path in folder.iterdir())
+        if others := [name for name in names if name not in own and name[0] != "."]:
+            raise UserError(
+                f"{folder} holds {first_of(others)} beside a saved model: move other files away, "
+                "or choose another folder"
+            )
     pipe = pipe.in_precision("float32")
     known = SavedPipeline(
         net=pipe.net.config,
