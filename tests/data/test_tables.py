@@ -144,7 +144,7 @@ def test_what_is_wrong_with_metadata_is_one_line(tmp_path: Path) -> None:
     assert "'age' of 1.png is 'nan': give a finite" in refused(
         [ROWS[0], {**ROWS[1], "age": "nan"}, ROWS[2]]
     )
-    assert "'age' is the same for all images" in refused([{**row, "age": 1} for row in ROWS])
+    assert "'age' is the same for all images" in refused([{**row, "age": 0.1} for row in ROWS])
     assert "has no column file_name" in refused([{"name": "0.png", "age": 1}])
     (tmp_path / "q" / "metadata.csv").unlink()
     with pytest.raises(UserError, match="has no metadata"):

@@ -43,7 +43,8 @@ class NumbersCondition(Condition):
                 f"mean, std, low and high of {self.name!r} differ in length: give each of them "
                 "one number for each column"
             )
-        if min(self.std) <= 0:
+        same = any(low == high for low, high in zip(self.low, self.high, strict=True))
+        if same or min(self.std) <= 0:  # rounding may make the std of equal numbers positive
             raise ValueError(
                 f"{self.name!r} is the same for all images, so nothing can be learned from it: "
                 "leave out this condition"
