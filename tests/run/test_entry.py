@@ -212,6 +212,15 @@ def test_the_users_module_is_trained_from_its_weights_and_left_as_it_is(data, tm
     module.load_state_dict(pipe.net.state_dict())
 
 
+def test_a_module_in_evaluation_mode_is_trained_as_in_training_mode(data, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = Own(4, 3)  # which has dropout and batch norm
+    one = train(data=data, net=net, out=tmp_path / "a", images=8)
+    two = train(data=data, net=net.eval(), out=tmp_path / "b", images=8)
+    assert one.digest == two.digest
+    assert not net.training
+
+
 def test_a_class_is_made_anew_with_the_runs_seed(data, tmp_path: Path) -> None:
     one = train(data=data, net=own, out=tmp_path / "a", images=8)
     torch.manual_seed(77)

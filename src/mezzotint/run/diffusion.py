@@ -104,6 +104,8 @@ class DiffusionJob(Job):
         torch.manual_seed(experiment.train.seed)
         net = experiment.network(shape[0], len(classes), others)
         if isinstance(net, Custom):
+            if not net.module.training:  # layers alone may be in evaluation mode intentionally
+                net.train()
             check(net, shape, shape[0] * (1 + noise.learn_variance), training=True)
         anew: list[str] = []
         if experiment.init and not found:
