@@ -91,13 +91,6 @@ def test_what_no_sampling_can_be_is_refused_in_one_line(fields: dict, message: s
     assert message in refused(SampleConfig, **fields)
 
 
-def test_contrast_needs_two_images() -> None:
-    fields = {"recipe": "x", "objective": mz.ObjectiveConfig(contrast=0.05)}
-    Experiment(**fields, train=mz.TrainConfig(batch=8, accumulate=4))
-    train = mz.TrainConfig(batch=8, accumulate=8)
-    assert "but each part has 1 image" in refused(Experiment, **fields, train=train)
-
-
 def test_every_spacing_and_schedule_there_is_can_be_chosen() -> None:
     for spacing in (*SPACINGS, "knots", "optimised"):
         knots = (3.0, 1.0) if spacing == "knots" else ()

@@ -111,12 +111,6 @@ class Experiment(Settings):
                 "`small_first` needs a U-Net, pixels instead of latents, and no `learn_variance`: "
                 "leave out `small_first`"
             )
-        contrast = isinstance(self.objective, ObjectiveConfig) and self.objective.contrast
-        if contrast and self.train.batch == self.train.accumulate:
-            raise ValueError(
-                "`contrast` compares the images of a part of a batch, but each part has 1 image: "
-                "choose a smaller `accumulate`, or leave out `contrast`"
-            )
         data = self.data
         if not data.conditional and (data.condition or data.labels_from or data.image_condition):
             raise ValueError(
