@@ -396,3 +396,16 @@ def test_a_setting_of_a_term_that_is_turned_off_is_refused(
     with pytest.raises(mz.UserError, match=f"`{name}` has no effect because `{term}` is 0"):
         mz.train("glyphs-vae", **{name: value, term: 0.0}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"posterior": "sample"}, "`posterior` has no effect without `vae`: leave out"),
+        ({"label_dropout": 0.3}, "`label_dropout` has no effect with `conditional=False`"),
+        ({"guidance": 3.0}, "`guidance` has no effect with `conditional=False`"),
+    ],
+)
+def test_a_setting_of_what_is_turned_off_is_refused(tiny, tmp_path, fields, message) -> None:
+    with pytest.raises(mz.UserError, match=message):
+        mz.training(tiny, out=tmp_path / "run", conditional=False, **fields)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from mezzotint.config import Autoencoder, Configuration, Experiment, changed, read, recipes
 from mezzotint.config.durations import shortened
+from mezzotint.config.sampling import UNGUIDED
 from mezzotint.data import Prepared
 from mezzotint.data.find import as_text
 from mezzotint.data.sizes import sides
@@ -107,7 +108,18 @@ def requested(
 
 
 def _check_terms(asked: Configuration, fields: Mapping[str, Any]) -> None:
-    """Raise UserError if a given field belongs to a term of the loss that is turned off."""
+    """Raise UserError if a given field belongs to something that is turned off.
+
+    These are the terms of an autoencoder's loss, an autoencoder, and conditions.
+    """
+    if isinstance(asked, Experiment):
+        latent, guided = {"posterior": "mean", "scaling": "measured"}, {"label_dropout": 0}
+        for name, value in fields.items():
+            why = "without `vae`" * (name in latent and not asked.codec.vae)
+            if not asked.data.conditional:
+                why += "with `conditional=False`" * (name in {**guided, **UNGUIDED})
+            if why and value != {**latent, **guided, **UNGUIDED}[name]:
+                raise UserError(f"`{name}` has no effect {why}: leave out `{name}`")
     terms = {"adversarial": ("adversarial_", "discriminator_"), "perceptual": ("perceptual_",)}
     for term, prefixes in terms.items():
         named = next((name for name in fields if name.startswith(prefixes)), None)
