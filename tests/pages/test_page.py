@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -156,6 +157,15 @@ def test_scale_0_ignores_the_class_if_the_defaults_have_an_interval(finished: Pa
         return samples.guidance("Guidance", model)
 
     assert shown((0.5, 2.0)) == shown(None)
+
+
+def test_channels_say_that_only_some_classes_were_sampled(finished: Path) -> None:
+    colour = {"mean": [9.0] * 3, "std": [1.0] * 3}
+    pipe = SimpleNamespace(classes=tuple("abcdefghijk"), colour=colour)
+    (run,) = read_all([finished])
+    images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    found = samples.colour("Channels", samples.Model(run, pipe, OPTIONS, silent, images))
+    assert found.tables[0].head[1] == "mean, 4 samples of the first 10 classes"
 
 
 def test_curves_are_of_all_that_was_logged(made: Page) -> None:

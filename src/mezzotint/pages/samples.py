@@ -224,7 +224,8 @@ def colour(title: str, model: Model) -> Section:
             "the model does not record the colours of its training set: train it again with this "
             "version"
         )
-    return channels(title, model.images, "samples", model.pipe.colour, "training set")
+    some = f" of the first {CLASSES} classes" * (len(model.pipe.classes) > CLASSES)
+    return channels(title, model.images, f"samples{some}", model.pipe.colour, "training set")
 
 
 SECTIONS: dict[str, Callable[[str, Model], Section | None]] = {
