@@ -100,6 +100,18 @@ def test_masks_may_lie_in_their_own_folder_and_have_16_bits(tmp_path: Path) -> N
         mz.prepare(folder, image_condition="mask")
 
 
+def test_masks_are_named_relative_to_the_table(tmp_path: Path) -> None:
+    rows = [{"file_name": f"images/{i}.png", "mask": f"masks/{i}.png"} for i in range(3)]
+    folder = written(tmp_path / "q" / "images", rows).parent
+    (folder / "images/metadata.csv").rename(folder / "metadata.csv")
+    (folder / "masks").mkdir()
+    for i in range(3):
+        drawn(10 + i).save(folder / f"masks/{i}.png")
+    with pytest.warns(UserWarning, match="leaves out 3 images outside the folders"):
+        data = mz.prepare(folder, image_condition="mask")
+    assert np.array_equal(data.condition["mask"][1], np.asarray(drawn(11)))
+
+
 def test_a_malformed_table_is_refused(tmp_path: Path) -> None:
     folder = written(tmp_path / "q", ROWS)
     (folder / "metadata.csv").write_text("file_name,tags\n0.png,red\n1.png,a,b\n2.png,c\n")

@@ -255,12 +255,15 @@ def of_tree(
     """
     rows, place = _rows(tree)
     there = {*tree.root.every()}
-    beside: set[PurePosixPath] = set()
+    beside: dict[PurePosixPath, PurePosixPath] = {}
     for path, row in rows.items():
         _there(place, path, there)
-        if value := row.get(image_column):
-            beside.add(_there(place, path.parent / str(value), there))
-    mine = [i for i, path in enumerate(files) if path not in beside]
+        if value := row.get(image_column):  # relative to the image, or else to the table
+            table = path.parents[len(PurePosixPath(row[FILE]).parts) - 1]
+            near = path.parent / str(value)
+            beside[path] = _there(place, near if near in there else table / str(value), there)
+    given = {*beside.values()}
+    mine = [i for i, path in enumerate(files) if path not in given]
     if left := [files[i] for i in mine if files[i] not in rows]:
         raise UserError(
             f"{place} has no rows for {counted(len(left), 'image')} ({shown([*map(str, left)])}): "
@@ -269,10 +272,7 @@ def of_tree(
     names = dict.fromkeys(name for path in rows for name in rows[path])
     values = {name: [rows[files[i]].get(name) for i in mine] for name in names}
     if image_column in values:
-        values[image_column] = [
-            files[i].parent / str(value) if value else None
-            for i, value in zip(mine, values[image_column], strict=True)
-        ]
+        values[image_column] = [beside.get(files[i]) for i in mine]
     return Table(place, values, mine, lambda value: image(_named(place, image_column, value)))
 
 
