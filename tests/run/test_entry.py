@@ -215,7 +215,9 @@ def test_the_users_module_is_trained_from_its_weights_and_left_as_it_is(data, tm
 def test_a_module_in_evaluation_mode_is_trained_as_in_training_mode(data, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = Own(4, 3)  # which has dropout and batch norm
+    before = torch.get_rng_state()
     one = train(data=data, net=net, out=tmp_path / "a", images=8)
+    assert torch.equal(torch.get_rng_state(), before)  # so the user's next network is another
     two = train(data=data, net=net.eval(), out=tmp_path / "b", images=8)
     assert one.digest == two.digest
     assert not net.training

@@ -65,7 +65,8 @@ def train(
             and can be resumed.
     """
     begun = start(recipe, out, resume)
-    watch(_training(begun, data, net, resume, track, fields), "train", progress)
+    with torch.random.fork_rng([]):  # each step of a training sets the global seed, for dropout
+        watch(_training(begun, data, net, resume, track, fields), "train", progress)
     return (load_codec if isinstance(begun.base, Autoencoder) else load)(begun.folder)
 
 
@@ -170,7 +171,8 @@ def distil(
         Interrupted: If SIGINT (Ctrl-C), SIGTERM or SIGHUP stopped the training.
     """
     begun = begin(teacher, out, resume, fields)
-    watch(_training(begun, data, None, resume, track, fields), "distil", progress)
+    with torch.random.fork_rng([]):
+        watch(_training(begun, data, None, resume, track, fields), "distil", progress)
     return load(begun.folder)
 
 
