@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
+import mezzotint as mz
 from exact import bytes_of, exact, gaussian
 from mezzotint.doctor import samples
 from mezzotint.metrics import network
@@ -66,6 +68,21 @@ def test_shuffled_collapsed_and_copied_samples_are_named(digits) -> None:
     assert samples.memorised(unseen[:130], training, None).severity == "well"
     assert samples.memorised(training[:130], training, unseen).severity == "wrong"
     assert samples.memorised(training[:130], training, None).severity == "wrong"
+
+
+def test_samples_are_of_classes_from_first_to_last() -> None:
+    asked: list[list[int] | None] = []
+
+    def sample(count: int, labels: list[int] | None = None, **settings: object) -> torch.Tensor:
+        asked.append(labels)
+        return torch.zeros(count, 3, 8, 8, dtype=torch.uint8)
+
+    pipe = SimpleNamespace(defaults=mz.SampleConfig(steps=2), conditions=(), sample=sample)
+    pipe.labels = lambda count: [i % len(pipe.classes) for i in range(count)]
+    data = mz.prepare(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
+    for pipe.classes in (tuple(map(str, range(40))), tuple("abc")):
+        next(samples.look(pipe, None, data, 10, lambda *_: None))
+    assert asked == [[0, 4, 8, 12, 16, 20, 24, 28, 32, 36], None]
 
 
 def test_few_samples_measured_are_named(tmp_path: Path) -> None:

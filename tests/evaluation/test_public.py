@@ -169,6 +169,14 @@ def test_kept_samples_are_not_made_again(trained: Path, monkeypatch) -> None:
     assert mz.evaluate(pipe, samples=20, metrics="fd", seed=7) == first
 
 
+def test_fewer_samples_than_classes_cause_a_warning(digits) -> None:
+    names = tuple(map(str, range(13)))
+    pipe = mz.Pipeline(lambda x, t, labels: 0 * x, mz.cosine(10), "x0", (3, 32, 32), names)
+    how = {"samples": 12, "metrics": "fd", "network": "glyphs", "steps": 1}
+    with pytest.warns(UserWarning, match="12 samples are fewer than the 13 classes, so they are"):
+        mz.evaluate(pipe, digits, **how)
+
+
 def test_other_data_and_a_weaker_model_are_used(trained: Path) -> None:
     plain, other, guided = (
         mz.evaluate(trained, data, samples=20, metrics="fd", guidance=3.0, **more)["fd-glyphs"]

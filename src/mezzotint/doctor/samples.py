@@ -48,6 +48,10 @@ def look(
     if pipe.defaults.calls > CALLS:
         steps = min(CALLS, len(pipe.schedule))
         few = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
+    given, every = pipe.labels(count), len(pipe.classes)
+    if every > count and not pipe.conditions:  # all classes in turn would be the first classes only
+        given = [i * every // count for i in range(count)]
+        few["labels"] = given
     made = pipe.sample(count, on_step=lambda done, calls: follow("samples", done, calls), **few)
     real, real_labels = some(data, COMPARED)
     made, real = (data.values.in_eight_bits(images) for images in (made, real))
@@ -62,7 +66,6 @@ def look(
     against = Against(f"{config.data.data} (split train)", data)
     measure = evaluation.measure(against.network, against, pipe.size, pipe.device)
     ours, theirs = (measure.network(EIGHT_BIT.rgb(images)) for images in (made, real))
-    given = pipe.labels(count)
     labels = None if given is None else torch.tensor(given)
     yield alike(ours.pool, theirs.pool, labels, real_labels)
     others = held_out(data)

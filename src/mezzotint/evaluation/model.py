@@ -10,7 +10,7 @@ from typing import Any
 from mezzotint.config.sampling import chosen
 from mezzotint.data import Prepared
 from mezzotint.data.rgb import warn_of_rgb
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.evaluation.against import PLAIN, Against, Preparation, own_training_set
 from mezzotint.evaluation.measuring import measure, measure_samples, warn_of_few
 from mezzotint.evaluation.nearest import SHOWN, draw_nearest
@@ -58,6 +58,11 @@ def of_model(
     warn_of_rgb(pipe.values, pipe.codec.image_shape(pipe.shape)[0])
     request.check(pipe.classes, data)
     pipe, facts = _ready(pipe, name, weaker, precision)
+    if counts[-1] < len(pipe.classes):
+        warn(
+            f"{counts[-1]:,} samples are fewer than the {len(pipe.classes):,} classes, so they are "
+            "only of the first classes: choose more `samples`"
+        )
     share, _ = join()
     with share.first():  # the first process downloads and decodes for all
         to = own_training_set(pipe, name) if data is None else Against.of(data, preparation)
