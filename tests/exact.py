@@ -26,8 +26,8 @@ class Exact(Network):
         self.weight = nn.Parameter(torch.zeros(1))
         self.wrong, self.told, self.schedule = wrong, told, cosine(1000)
 
-    def forward(self, x: Tensor, t: Tensor, condition: dict[str, Tensor] | None) -> Tensor:
-        labels = condition["label"] if condition else None
+    def forward(self, x: Tensor, t: Tensor, condition: dict[str, Tensor] | Tensor | None) -> Tensor:
+        labels = condition["label"] if isinstance(condition, dict) else condition
         angle = torch.from_numpy(np.interp(t, range(1000), self.schedule.angles[1:].numpy()))
         alpha, sigma = (f(angle).float().view(-1, 1, 1, 1) for f in (torch.cos, torch.sin))
         shift = torch.zeros(len(x), 1, 1, 1)
