@@ -235,6 +235,9 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         assert torch.equal(made[..., mask == 0], images[..., mask == 0])
     assert pipe.vary(images, 0.5, [3, 4], steps=4).shape == images.shape
     assert pipe.interpolate(images[0], images[1], 3, labels=1, steps=3, corrections=1).ndim == 4
+    noise = 0.1 * torch.randn(2, *pipe.shape)  # all within [-1, 1]
+    row = pipe.interpolate(*noise, 2, labels=1, steps=3)
+    assert torch.equal(row, pipe.sample(2, 1, noise=noise, sampler="ddim", steps=3, guidance=1.0))
     small = average(2)(images.float()).round().to(torch.uint8)
     assert pipe.enlarge(small, 2, [1, 2], method="dps", steps=3).shape == images.shape
     with pytest.raises(mz.UserError, match="works in latents: choose the `method` repaint or ddnm"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +16,7 @@ from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
 from mezzotint.networks.conditions import Labels
 from mezzotint.pipeline import few_step
-from mezzotint.pipeline.codec import Pixels
-from mezzotint.pipeline.editing import Edit, Progress, blank
+from mezzotint.pipeline.editing import Edit, Progress, blank, image_shape
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
@@ -93,10 +91,10 @@ def interpolate(
 ) -> Tensor:
     """Make a series of images from one image to another, by spherical interpolation of their noise.
 
-    Images are inverted first; noises are used directly. If the model's images are not float, a
-    float tensor in the shape of the network's input counts as noise if some value lies outside
-    [-1, 1]. If two labels are given, the estimates of the clean image for both labels are
-    interpolated linearly.
+    Images are inverted first; noises are used directly. For a latent model, a float tensor in the
+    shape of the latents is noise. For a model of pixels that are not float, a float tensor in the
+    shape of an image is noise if some value lies outside [-1, 1]. If two labels are given, the
+    estimates of the clean image for both labels are interpolated linearly.
 
     Args:
         pipe: The model.
@@ -160,8 +158,8 @@ def interpolate(
 
 def _is_noise(pipe: Pipeline, x: Any) -> bool:
     """Return whether ``x`` is noise in the shape of the model's x, and not an image."""
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.numel() != prod(pipe.shape):
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.shape[-3:] != pipe.shape:
         return False
-    if pipe.values.dtype == "float32" and isinstance(pipe.codec, Pixels):
-        return x.ndim == 4
-    return bool(x.abs().max() > 1)
+    if image_shape(pipe) != pipe.shape:  # latents
+        return True
+    return x.ndim == 4 if pipe.values.dtype == "float32" else bool(x.abs().max() > 1)
