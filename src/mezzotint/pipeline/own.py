@@ -16,7 +16,7 @@ from mezzotint.diffusion.spacings import SPACINGS
 from mezzotint.errors import Registry, UserError
 from mezzotint.networks.conditions import Condition, every
 from mezzotint.networks.custom import Custom, check, wrap
-from mezzotint.networks.network import Conditioned, Network
+from mezzotint.networks.network import Conditioned
 from mezzotint.networks.record import code_of
 
 if TYPE_CHECKING:
@@ -43,20 +43,20 @@ def accepted(pipe: Pipeline) -> dict[str, Any]:
             "mz.NumbersCondition(...)"
         )
     net = _network(pipe.net, names, pipe.conditions)
-    if net is not pipe.net and isinstance(net, Custom | Conditioned):
+    if net is not pipe.net:
         check(net, shape, shape[0] * (1 + pipe.learned_variance))
     return {"net": net, "shape": shape, "classes": tuple(names)}
 
 
-def _network(net: Any, classes: Sequence[str], conditions: Sequence[Condition]) -> Network:
+def _network(
+    net: Any, classes: Sequence[str], conditions: Sequence[Condition]
+) -> Custom | Conditioned:
     """Return a network that is ready to sample: ``net`` itself if it is ready, else a copy.
 
     Raises UserError if a network of mezzotint has other conditions than the pipeline.
     """
-    if not isinstance(net, Network):
-        return wrap(net, len(classes), conditions)
     if not isinstance(net, Custom | Conditioned):
-        return net  # its conditions are not known
+        return wrap(net, len(classes), conditions)
     wanted = every(classes, conditions)
     ours, theirs = ([(k.name, k.null(1).tolist()) for k in c] for c in (wanted, net.conditions))
     if ours != theirs:
