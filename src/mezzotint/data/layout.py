@@ -15,9 +15,9 @@ The same rules hold for folders, zips and tars.
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
    ``trainB``, ``testA``, ``testB`` the letters are classes. If another folder of images lies beside
-   ``train``, the data is refused, because ``train`` may then be a class too. The other folder is
-   left out instead if there is a second split, and if either ``train`` holds class folders or the
-   other folder holds annotations. If ``test`` or ``val`` lies beside class folders and there is no
+   ``train``, the data is refused, because ``train`` may then be a class too. But if there is a
+   second split, this folder is left out in two cases: if ``train`` holds class folders, or if the
+   folder holds annotations. If ``test`` or ``val`` lies beside class folders and there is no
    ``train``, all of them are classes, provided that each holds images directly; no images are held
    out then. If one of them holds no images directly, or if images lie beside ``test`` or ``val``,
    the data is refused.

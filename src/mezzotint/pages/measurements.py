@@ -91,7 +91,11 @@ def _identity(run: Run) -> str:
 
 
 def _is_other(row: dict[str, Any], identity: str) -> bool:
-    """Return whether a row of figures.jsonl is about other weights, without a weaker model."""
+    """Return whether a row of figures.jsonl measured other weights than those of ``identity``.
+
+    A row with a weaker model (autoguidance) has a digest of both models, which says nothing about
+    the weights, so the result is False.
+    """
     return bool(identity and not row.get("weaker") and row.get("digest", identity) != identity)
 
 

@@ -23,8 +23,8 @@ def of_images(
     """Return the conditions of n images from index ``first`` on; None for a model without them.
 
     If some conditions are given, the others are null. If none is given, the conditions of the
-    training images in ``pipe.examples`` are used in turn, or all classes in turn if there are no
-    such images. The result is None if the model has neither. Raises UserError if a condition or a
+    training images in ``pipe.examples`` are used in turn. If there are no such images, all classes
+    are used in turn. Without classes, the result is None. Raises UserError if a condition or a
     label does not exist, or does not suit the model.
     """
     given = _by_name(pipe, labels, condition)

@@ -117,8 +117,8 @@ def _snapshots(folder: Path) -> tuple[Path, list[Path]]:
     if len(snapshots) < 2:
         raise UserError(
             f"{folder} has {'1 snapshot' if snapshots else 'no snapshots'}, and an average needs "
-            "two or more: train with `snapshots` set to a number of images, such as a hundredth "
-            "of `images`; a snapshot is then saved whenever so many were seen"
+            "two or more: train with `snapshots` set to the number of images from one snapshot "
+            "to the next, such as a hundredth of `images`"
         )
     return newest, snapshots
 

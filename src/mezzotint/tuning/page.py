@@ -57,7 +57,7 @@ def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
     few = (
-        f" {figure.name} is too high because the samples are few, by a similar amount everywhere."
+        f" With so few samples, {figure.name} is too high, by a similar amount for all settings."
         if search.metric == "fd"
         else ""
     )

@@ -46,9 +46,9 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
 
     In a folder, the names of a split's files start with the name of the split, in upper or lower
     case, and the next character is not a letter. If no file has the name of a split, all files are
-    for training. A single file, given by its path, is for training whatever its name, and also for
-    the split that its name begins with. If integer labels have no names in the metadata, the
-    classes are called "0" to the largest label.
+    for training. A single file, given by its path, is for training; if its name begins with the
+    name of another split, it is for that split too. If integer labels have no names in the
+    metadata, the classes are called "0" to the largest label.
 
     Raises:
         UserError: If pyarrow is missing; the split does not exist or lacks files; a file is

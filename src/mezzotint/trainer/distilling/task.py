@@ -169,9 +169,11 @@ class AlongNoise(Distillation):
     def by_itself(
         self, net: nn.Module, x: Tensor, x_s: Tensor, levels: Levels, examples: Examples
     ) -> Tensor:
-        """Return the target with which f(x_t, t) and f(x_s, s) lead to the same point at ``end``.
+        """Return the target of the student f at x_t that agrees with its estimate at x_s.
 
-        f is the student itself; x is x_t, and ``levels`` are (t, s, end).
+        A DDIM step from x_s to ``end`` with the estimate f(x_s, s) leads to a point. The target is
+        the x0_hat with which a DDIM step from x_t leads to the same point. ``x`` is x_t, and
+        ``levels`` are (t, s, end).
         """
         t, s, end = levels
         there = step(x_s, self.student(net, x_s, s, examples), s, end)
