@@ -58,13 +58,13 @@ def ship(run: Path, folder: Path, card: str) -> int:
             "package: write it to models/"
         )
     best = tuned.read(run)
-    if best and best.digest != pipe.digest:
+    if best and best.digest != pipe.identity:
         raise UserError(f"{run / tuned.NAME} belongs to earlier weights: sweep again, or delete it")
 
     facts = {"config": configuration.to_json(config), "state": {k: state[k] for k in KEPT}}
     checkpoint.write(folder, tensors, facts)
     if best:
-        digest = loading.load(folder, "cpu").digest
+        digest = loading.load(folder, "cpu").identity
         tuned.write(folder, replace(best, digest=digest))
     (folder / "README.md").write_text(card)
     files = sorted(path for path in folder.iterdir() if path.name != checkpoint.MANIFEST)

@@ -222,7 +222,7 @@ def test_a_taesd_is_no_beginning(tiny_vae, tmp_path: Path) -> None:
 
 def test_an_autoencoder_of_grey_images_is_no_beginning(tiny_vae, tmp_path: Path) -> None:
     config, theirs = VAEConfig(channels=(8,), groups=8), tmp_path / "grey"
-    write_vae(theirs, asdict(config), 1, VAE(config, 1).state_dict(), 1.0, 0.0)
+    write_vae(theirs, asdict(config), 1, VAE(config, 1).state_dict(), [1.0], [0.0])
     with pytest.raises(
         mz.UserError,
         match="autoencoder for images with 1 channel, but the images of the data have 3",

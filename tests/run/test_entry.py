@@ -389,7 +389,7 @@ def test_an_autoencoder_takes_no_network_of_ones_own(tmp_path: Path) -> None:
     [
         ("discriminator_penalty", "adversarial", 0.1),
         ("adversarial_from", "adversarial", 8),
-        ("perceptual_network", "perceptual", "glyphs"),
+        ("perceptual_network", "perceptual", "cifar10"),
     ],
 )
 def test_a_setting_of_a_term_that_is_turned_off_is_refused(

@@ -73,7 +73,7 @@ def foreign(
     vae = VAE(NET)
     with torch.no_grad():
         change(vae)
-    write_vae(folder, asdict(NET), 3, vae.state_dict(), scale, shift)
+    write_vae(folder, asdict(NET), 3, vae.state_dict(), [scale], [shift])
     return folder
 
 
@@ -356,7 +356,7 @@ def test_a_foreign_autoencoder_of_other_weights_is_refused_with_all_of_them(tiny
 
 def test_a_foreign_autoencoder_of_grey_pictures_is_refused(tiny_ldm, tmp_path) -> None:
     torch.manual_seed(0)
-    write_vae(tmp_path / "theirs", asdict(NET), 1, VAE(NET, 1).state_dict(), 1.0, 0.0)
+    write_vae(tmp_path / "theirs", asdict(NET), 1, VAE(NET, 1).state_dict(), [1.0], [0.0])
     said = refused(latent(tiny_ldm, tmp_path / "theirs"), tmp_path / "run")
     assert "3 channels but the autoencoder needs 1: give an autoencoder for images" in said
 

@@ -480,7 +480,9 @@ def test_a_rank_that_fails_ends_all_of_them(command, start: Start, tmp_path) -> 
 KILLED = """
 import os, sys
 from pathlib import Path
-from mezzotint.config import *
+from mezzotint.config.experiment import Experiment
+from mezzotint.config.sampling import SampleConfig
+from mezzotint.config.sections import DataConfig
 from mezzotint.run import run
 from mezzotint.run.folder import check_data
 from mezzotint.networks import UNetConfig

@@ -47,8 +47,9 @@ def source_of(
     warned = [*layout.warnings, *found.warnings]
     outside = [left for left in left_out if left.why in OUTSIDE]
     warned += [f"{tree.place}: mezzotint leaves out {left}" for left in outside]
-    arrays = {name for folder in tree.root.walk() for name in folder.others}
-    if twins := [name for name in found.files if name.with_suffix(".npy") in arrays]:
+    others = (name for folder in tree.root.walk() for name in folder.others)
+    arrays = {name for name in others if name.suffix == ".npy"}
+    if arrays and (twins := [name for name in found.files if name.with_suffix(".npy") in arrays]):
         warned.append(
             f"{tree.place}: mezzotint reads {shown([*map(str, twins)])}, and not the .npy files "
             "of the same names: if these hold the images, pass them to mz.prepare as one array"

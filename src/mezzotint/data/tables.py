@@ -326,11 +326,11 @@ def _read(tree: Tree, name: PurePosixPath) -> list[Any]:
         raise UserError(
             f"{tree.place}/{name} cannot be read ({error}): save it again as UTF-8"
         ) from None
-    if twice := [column for column in header if header.count(column) > 1]:
+    if twice := [column for column in header if column and header.count(column) > 1]:
         raise UserError(f"{tree.place}/{name} has two columns {twice[0]!r}: rename one of them")
-    if wide := [row for row in rows if len(row) > len(header)]:
+    if wide := [row for row in rows if any(row[len(header) :])]:
         raise UserError(
             f"{tree.place}/{name} has {counted(len(wide[0]), 'cell')} for {wide[0][0]}, but "
             f"{counted(len(header), 'column')}: put text with a comma in quotation marks"
         )
-    return [dict(zip_longest(header, row)) for row in rows]
+    return [dict(zip_longest(header, row[: len(header)])) for row in rows]

@@ -22,6 +22,7 @@ from mezzotint.data import Prepared, held_out
 from mezzotint.data.values import EIGHT_BIT
 from mezzotint.doctor.examples import COMPARED, some
 from mezzotint.doctor.finding import LARGE, MEDIUM, SURE, Finding, judge
+from mezzotint.errors import UserError
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import ENOUGH
 from mezzotint.evaluation.samples import Follow
@@ -49,7 +50,7 @@ def look(
         steps = min(CALLS, len(pipe.schedule))
         few = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
     given, every = pipe.labels(count), len(pipe.classes)
-    if every > count and not pipe.conditions:  # all classes in turn would be the first classes only
+    if every > count and not pipe.examples:  # all classes in turn would be the first classes only
         given = [i * every // count for i in range(count)]
         few["labels"] = given
     made = pipe.sample(count, on_step=lambda done, calls: follow("samples", done, calls), **few)
@@ -68,7 +69,10 @@ def look(
     ours, theirs = (measure.network(EIGHT_BIT.rgb(images)) for images in (made, real))
     labels = None if given is None else torch.tensor(given)
     yield alike(ours.pool, theirs.pool, labels, real_labels)
-    others = held_out(data)
+    try:
+        others = held_out(data)
+    except UserError:  # the held-out images have other channels or values
+        others = data
     unseen = (
         None
         if others is data

@@ -58,7 +58,7 @@ def of_model(
     warn_of_rgb(pipe.values, pipe.codec.image_shape(pipe.shape)[0])
     request.check(pipe.classes, data)
     pipe, facts = _ready(pipe, name, weaker, precision)
-    if counts[-1] < len(pipe.classes):
+    if counts[-1] < len(pipe.classes) and not pipe.examples:
         warn(
             f"{counts[-1]:,} samples are fewer than the {len(pipe.classes):,} classes, so they are "
             "only of the first classes: choose more `samples`"

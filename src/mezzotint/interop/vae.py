@@ -59,7 +59,7 @@ TINY_DEFAULTS: dict[str, Any] = TINY_REQUIRED | {
     "scaling_factor": 1.0,
     "shift_factor": 0.0,
 }
-# Read that do not change the function: the size of tiles, the precision, the conversion of
+# Settings that do not change the function: the size of tiles, the precision, the conversion of
 # latents to a uint8 image (latent_magnitude and latent_shift), and a copy of the encoder's widths.
 IGNORED = {"sample_size", "force_upcast"}
 TINY_IGNORED = {"force_upcast", "latent_magnitude", "latent_shift", "block_out_channels"}

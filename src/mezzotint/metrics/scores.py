@@ -95,9 +95,9 @@ def _score(p: Tensor) -> Tensor:
 
 
 def _may_be(covariance: Tensor) -> bool:
-    """Return whether a matrix (D, D) is symmetric, up to rounding, with no negative variance."""
-    apart = (covariance - covariance.T).abs().max()
-    return bool(apart <= 1e-3 * covariance.abs().max() and covariance.diagonal().min() >= 0)
+    """Return whether a matrix (D, D) is symmetric without negative variances, up to rounding."""
+    apart, rounding = (covariance - covariance.T).abs().max(), 1e-3 * covariance.abs().max()
+    return bool(apart <= rounding and covariance.diagonal().min() >= -rounding)
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Iterable, Iterator
 from functools import partial
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any, Literal
 
 from torch import nn
@@ -75,11 +75,20 @@ def _written(function: Any) -> Iterator[str]:
         yield from _written(function.func)
         yield f"{_plain(function.args)} {_plain(function.keywords)}"
     elif isinstance(function, FunctionType):
-        bound = [cell.cell_contents for cell in function.__closure__ or ()]
+        bound = [cell.cell_contents for cell in function.__closure__ or () if _is_set(cell)]
         yield f"{_source(function)} {_plain(function.__defaults__)} {_plain(bound)}"
     elif hasattr(function, "__dict__"):  # an object that can be called
         yield from _sources(type(function))
         yield _plain(vars(function))
+
+
+def _is_set(cell: CellType) -> bool:
+    """Return whether a variable of a closure has a value yet."""
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
 
 
 def name(maker: Any) -> str:
@@ -123,8 +132,13 @@ def _source(function: FunctionType) -> str:
 
 def _bytecode(code: CodeType) -> str:
     """Return the bytecode of a function, with its names and constants."""
-    constants = [_bytecode(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    constants = [_bytecode(c) if isinstance(c, CodeType) else _constant(c) for c in code.co_consts]
     return f"{code.co_code.hex()} {code.co_names} {constants}"
+
+
+def _constant(value: Any) -> str:
+    """Return a constant as text that is the same in every process."""
+    return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
 
 
 def _room(kind: type) -> str:

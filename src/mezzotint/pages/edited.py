@@ -26,7 +26,10 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
     """
     c = run.config.data
     train = c.prepared()
-    found = held_out(train)
+    try:
+        found = held_out(train)
+    except UserError as error:
+        return Section("Editing", f"Not shown: {error}.")
     images = nchw(found.some(SHOWN).images)
     labels = [int(k) for k in found.some(SHOWN).labels] if pipe.classes else None
     height, width = pipe.size

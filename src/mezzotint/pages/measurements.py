@@ -26,7 +26,8 @@ OTHER = ", of other weights"
 def figures(run: Run) -> Section | None:
     """Return a section with the newest value of each figure of a run; None if none was measured."""
     rows = []
-    found, identity = _newest(run.folder), _identity(run)
+    found = _newest(run.folder)
+    identity = _identity(run) if found else ""
     for (figure, row), name in zip(found.values(), _names(found), strict=True):
         interval = f"{figure.low:.4g} to {figure.high:.4g}"
         value, day = f"{figure.value:.4g}", str(row.get("time", "–"))[:10]
@@ -44,7 +45,9 @@ def compared(runs: Sequence[Run]) -> Section | None:
     Returns None if no figure was measured.
     """
     found = [_newest(run.folder) for run in runs]
-    identities = [_identity(run) for run in runs]
+    identities = [
+        _identity(run) if figures else "" for run, figures in zip(runs, found, strict=True)
+    ]
     keys = list(dict.fromkeys(key for figures in found for key in figures))
 
     def cells(key: Key) -> Iterator[str]:

@@ -60,7 +60,8 @@ def _speed(results: Results) -> Verdict:
         return f"no row of DDIM is as good as DDPM: {_worded(limit)}", "not confirmed"
     best = min(good, key=lambda row: row.settings.calls)
     if best not in _alike(results, ddpm, ddim):
-        return f"{best.settings.steps} steps of DDIM were timed on another machine", UNKNOWN
+        said = "were timed on another machine, or with another number of threads"
+        return f"{best.settings.steps} steps of DDIM {said}", UNKNOWN
     ratio = results.rows[ddpm]["seconds"] / results.rows[best]["seconds"]
     figure = (
         f"{best.settings.steps} steps of DDIM are {ratio:.1f} times as fast as "

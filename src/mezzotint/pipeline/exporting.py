@@ -155,7 +155,8 @@ def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
     ``lost`` are the names of such settings besides those of guidance.
     """
     how = pipe.defaults
-    plain = {**UNGUIDED, "guidance": how.guidance} if pipe.classes else {}
+    guided = pipe.classes and (how.guidance != 1 or how.guidance_shape == "cfg++")
+    plain = {**UNGUIDED, "guidance": how.guidance} if guided else {}
     lost = [name for name, off in plain.items() if getattr(how, name) != off] + lost
     if lost:
         warn(

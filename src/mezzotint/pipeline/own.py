@@ -53,13 +53,13 @@ def _network(
 ) -> Custom | Conditioned:
     """Return a network that is ready to sample: ``net`` itself if it is ready, else a copy.
 
-    Raises UserError if a network of mezzotint has other conditions than the pipeline.
+    A pipeline without conditions samples a conditional network unconditionally. Raises UserError if
+    a network of mezzotint has other conditions than the pipeline.
     """
     if not isinstance(net, Custom | Conditioned):
         return wrap(net, len(classes), conditions)
     wanted = every(classes, conditions)
-    ours, theirs = ([(k.name, k.null(1).tolist()) for k in c] for c in (wanted, net.conditions))
-    if ours != theirs:
+    if wanted and [_what(each) for each in wanted] != [_what(each) for each in net.conditions]:
         has, given = ("; ".join(map(str, each)) or "none" for each in (net.conditions, wanted))
         raise UserError(
             f"the network has the conditions {has}, but the pipeline {given}: give `classes` and "
@@ -67,6 +67,15 @@ def _network(
         )
     ready = not net.training and not any(weight.requires_grad for weight in net.parameters())
     return net if ready else copy.deepcopy(net).eval().requires_grad_(False)
+
+
+def _what(condition: Condition) -> tuple[Any, ...]:
+    """Return what a network and its pipeline must agree on in a condition.
+
+    This is the name and the shape, and the null value, which is large for images.
+    """
+    null = condition.null(1)
+    return condition.name, null.shape, () if condition.spatial else null.tolist()
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
 
 NAME = "pipeline.json"
+# What mezzotint may have written into such a folder: optimised grids are in "grids", and an export
+# has a README.md. macOS adds .DS_Store.
+_WEIGHTS = (f"{name}.safetensors" for name in ("ema", "codec", "examples", "schedule"))
+OWN = {NAME, "state.json", checkpoint.MANIFEST, *_WEIGHTS, "grids", "README.md", ".DS_Store"}
 
 
 @strict
@@ -74,14 +78,11 @@ def save(pipe: Pipeline, folder: Path) -> Path:
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} exists and is not a saved model: choose another folder")
         folder.rmdir()
-    elif folder.exists():  # an earlier model, which is replaced with its folder
-        own = {checkpoint.MANIFEST, *checkpoint.sums(folder)}
-        names = sorted(path.name for path in folder.iterdir())
-        if others := [name for name in names if name not in own and name[0] != "."]:
-            raise UserError(
-                f"{folder} holds {first_of(others)} beside a saved model: move other files away, "
-                "or choose another folder"
-            )
+    elif others := sorted({path.name for path in folder.glob("*")} - OWN):  # it will be replaced
+        raise UserError(
+            f"{folder} holds {first_of(others)} beside a saved model: move other files away, or "
+            "choose another folder"
+        )
     pipe = pipe.in_precision("float32")
     known = SavedPipeline(
         net=pipe.net.config,

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from mezzotint.config import Autoencoder, Configuration, Experiment, changed, read, recipes
 from mezzotint.config.durations import shortened
+from mezzotint.config.fields import values
 from mezzotint.config.sampling import UNGUIDED
 from mezzotint.data import Prepared
 from mezzotint.data.find import as_text
@@ -103,12 +104,13 @@ def requested(
     if init and net is None and not start.resumed and isinstance(experiment, Experiment):
         experiment = replace(experiment, net=network_of(init, start.folder))
     asked = changed(experiment, {**fields, **_data(experiment, data, fields)})
-    _check_terms(asked, fields)
+    before = values(start.base)
+    _check_terms(asked, {k: v for k, v in fields.items() if before.get(k, ...) != v})
     return (asked, "") if start.resumed else shortened(experiment, asked, fields.keys())
 
 
 def _check_terms(asked: Configuration, fields: Mapping[str, Any]) -> None:
-    """Raise UserError if a given field belongs to something that is turned off.
+    """Raise UserError if a changed field belongs to something that is turned off.
 
     These are the terms of an autoencoder's loss, an autoencoder, and conditions.
     """

@@ -191,7 +191,7 @@ def test_snapshot_of_a_model(hub):
 def save_vae(folder):
     """Save a small autoencoder in the format of diffusers."""
     config = VAEConfig(channels=(8, 8), blocks=1, groups=4)
-    write_vae(folder, asdict(config), 3, VAE(config).state_dict(), 1.0, 0.0)
+    write_vae(folder, asdict(config), 3, VAE(config).state_dict(), [1.0], [0.0])
 
 
 def test_a_model_whose_weights_are_not_here_is_fetched(hub):
