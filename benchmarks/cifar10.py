@@ -1,6 +1,6 @@
 """Measure the CIFAR-10 model in the package, and write docs/results/cifar10.md.
 
-    python benchmarks/cifar10.py cifar10 --data ~/cifar10 --run runs/cifar10-cpu \\
+    python benchmarks/cifar10.py cifar10 --data ~/cifar10 --run adamw muon \\
         --theirs runs/theirs --ours runs/ours --out docs/results/cifar10.md
 
 Each row of the table is a call of `mezzotint evaluate`. Its figures are stored in --rows and not
@@ -165,26 +165,40 @@ def left(rows: list[Row]) -> list[str]:
     return [f"Not measured yet: {', '.join(titles)}."] if titles else []
 
 
-def curve(run: Path, path: Path) -> str:
-    """Draw the distance of a run against images seen, and return it as a line of text."""
-    figures = [
-        (row["images"], row["figure"]) for row in track.read(run / "log.jsonl") if "figure" in row
-    ]
-    if not figures:
-        sys.exit(f"cifar10.py: {run} was not measured during training: give a run that was")
-    points = [(images / 1e6, figure["value"]) for images, figure in figures]
-    panel = Panel({"averaged weights": points}, "million images seen", "fd-cifar10", log_y=True)
-    draw([panel], path)
-    of = f"{figures[-1][1]['samples']:,} samples"
-    values = ", ".join(f"{value:.1f} at {images:.3g}" for images, value in points)
-    return f"The fd-cifar10 of {of}, by millions of images seen: {values}."
+def curve(runs: list[Path], path: Path) -> str:
+    """Draw the distance against images seen, and return it as a line of text.
+
+    Each run was trained further from the run before, so its images are counted from there. Its line
+    has the name of its folder.
+    """
+    series: dict[str, list[tuple[float, float]]] = {}
+    seen, samples = 0, 0
+    for run in runs:
+        rows = track.read(run / "log.jsonl")
+        found = [(seen + row["images"], row["figure"]) for row in rows if "figure" in row]
+        if not found:
+            sys.exit(f"cifar10.py: {run} was not measured in training: give a run that was")
+        series[run.name] = [(images / 1e6, figure["value"]) for images, figure in found]
+        samples, seen = found[-1][1]["samples"], seen + rows[-1]["images"]
+    draw([Panel(series, "million images seen", "fd-cifar10", log_y=True)], path)
+    values = "; ".join(
+        f"{name}: {', '.join(f'{value:.1f} at {images:.3g}' for images, value in points)}"
+        for name, points in series.items()
+    )
+    return f"The fd-cifar10 of {samples:,} samples, by millions of images seen. {values}."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--data", required=True, help="the path of CIFAR-10")
-    parser.add_argument("--run", type=Path, required=True, help="the run of the model")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="the runs of the model, each trained further from the one before",
+    )
     parser.add_argument("--theirs", type=Path, help="the folder of diffusers' training")
     parser.add_argument("--ours", type=Path, help="a run of our recipe with as many images")
     parser.add_argument("--samples", default="10k")
