@@ -51,6 +51,12 @@ Diffusers' training is its `train_unconditional` example, with a network of 12.0
 parameters and without classes (benchmarks/train_unconditional.py). Our recipe, in the rows
 below it, has 12.3 million parameters. In both trainings, the learning rate falls to 0 at
 the end."""
+FIRST = """## The first weights
+
+The model was first trained with AdamW on 1.75 million images. These first weights, whose digest is
+a40cbe47e3b7, were in the package until commit COMMIT. With 10,000 samples by DPM-Solver++ 2M in 10
+steps and guidance 2.5, their fd-cifar10 is 10.77 (10.44 to 11.10), their class accuracy 0.911,
+their precision 0.917 and their recall 0.535."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +241,7 @@ def main() -> None:
             "## Distance against images seen",
             f"![fd-cifar10 against images seen]({picture.name})",
             said,
+            FIRST,
         ]
         flags.out.write_text("\n\n".join(page) + "\n")
 
