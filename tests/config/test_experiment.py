@@ -205,12 +205,14 @@ def test_a_configuration_is_read_strictly(tmp_path: Path, change, message: str) 
 
 
 def test_a_configuration_of_version_4_is_read() -> None:
-    """It is that of the model in the package, which mezzotint 0.1.0 wrote."""
-    path = Path(mz.__file__).parent / "pretrained" / "cifar10" / "config.json"
+    """It is that of the first model in the package."""
+    path = Path(__file__).parents[1] / "stored" / "v4-cifar10.json"
     assert json.loads(path.read_text())["version"] == 4
     read = configuration.read(path)
     assert isinstance(read, Experiment)
     assert (read.recipe, read.sample.sampler_options) == ("cifar10-cpu", ())
+    assert (read.noise.prediction, read.net.patch, read.sample.guidance) == ("flow", 2, 2.0)
+    assert (read.train.optimizer, read.objective.contrast) == ("adamw", 0.0)
 
 
 # The noise axis.

@@ -77,7 +77,7 @@ def test_samples_are_of_classes_from_first_to_last() -> None:
         asked.append(labels)
         return torch.zeros(count, 3, 8, 8, dtype=torch.uint8)
 
-    pipe = SimpleNamespace(defaults=mz.SampleConfig(steps=2), conditions=(), sample=sample)
+    pipe = SimpleNamespace(defaults=mz.SampleConfig(steps=2), examples={}, sample=sample)
     pipe.labels = lambda count: [i % len(pipe.classes) for i in range(count)]
     data = mz.prepare(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
     for pipe.classes in (tuple(map(str, range(40))), tuple("abc")):
