@@ -158,7 +158,10 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
         ("sample RUN --sampler ddpm --variance learned", "this model has not learned a variance"),
         ("sample RUN --spacing optimised --steps 25", "an optimised grid has at most 24 steps"),
         ("sample RUN --clipping soft", "unknown clipping 'soft': choose one of none, static, dyn"),
-        ("sample RUN --weaker RUN --guidance 1", "--weaker has no effect with --guidance 1: give"),
+        (
+            "sample RUN --weaker RUN --guidance 1",
+            "--weaker has no effect with --guidance 1: leave out --weaker",
+        ),
         ("sample RUN --interval 1 2 --guidance 1", "--interval has no effect with --guidance 1"),
         ("sample RUN --weaker nowhere", "there is no folder nowhere"),
         ("sample RUN --stepps 3", "unknown option --stepps; did you mean --steps"),

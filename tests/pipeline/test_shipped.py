@@ -15,6 +15,7 @@ import mezzotint as mz
 from mezzotint import cli, metrics
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion import optimised_grid
+from mezzotint.networks import precision
 from mezzotint.pipeline import loading, shipped, tuned
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "ship.py"))
@@ -127,8 +128,12 @@ def recommend(run: Path, digest: str) -> SampleConfig:
     return how
 
 
-def test_what_was_recommended_for_the_run_is_its_default(models: Path, trained: Path) -> None:
-    how = recommend(trained, mz.load(trained).digest)
+@pytest.mark.parametrize("fast", [False, True])
+def test_what_was_recommended_for_the_run_is_its_default(
+    models: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast)
+    how = recommend(trained, mz.load(trained, precision="float32").digest)
     ship(trained, models / "small", "")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

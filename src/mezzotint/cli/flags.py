@@ -147,8 +147,10 @@ def check_sampling(words: Sequence[str], how: SampleConfig, weaker: object) -> N
         used = [name for name, off in UNGUIDED.items() if getattr(how, name) != off]
         named = [*filter(partial(has_flag, words), used), *["weaker"] * bool(weaker)]
         if named:
-            said = f"`{named[0]}` has no effect with `guidance=1`: give another `guidance`"
-            raise UserError(said)
+            raise UserError(
+                f"`{named[0]}` has no effect with `guidance=1`: leave out `{named[0]}`, or give "
+                "another `guidance`"
+            )
 
 
 def parsed_labels(

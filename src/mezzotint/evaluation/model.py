@@ -47,7 +47,10 @@ def of_model(
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)
     if weaker is not None and how.guidance == 1 and how.guidance_shape != "cfg++":
-        raise UserError("`weaker` has no effect with `guidance=1`: give another `guidance`")
+        raise UserError(
+            "`weaker` has no effect with `guidance=1`: leave out `weaker`, or give another "
+            "`guidance`"
+        )
     if data is None and preparation != PLAIN:
         raise UserError(
             "`split`, `size` and `range` describe `data`, which is missing: give `data`, or leave "

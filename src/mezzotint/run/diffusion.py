@@ -127,8 +127,10 @@ class DiffusionJob(Job):
         self.state = begin(experiment.train, net, task, compiles=not experiment.shard)
         if isinstance(task, Distillation):
             task.begin(self.state.ema.module)
+        # Ready to sample, so that the pipeline keeps this very network and not a copy of it.
+        average = cast(Network, self.state.ema.module.eval().requires_grad_(False))
         self.pipe = Pipeline(
-            net=cast(Network, self.state.ema.module.eval().requires_grad_(False)),
+            net=average,
             schedule=schedule,
             prediction=noise.prediction,
             shape=shape,
