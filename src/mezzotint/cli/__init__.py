@@ -248,5 +248,5 @@ def _fail(message: str, code: int) -> None:
 
 
 def _line(message: str) -> str:
-    """Return a message as one line: `size` becomes --size, control characters become escapes."""
+    """Return a message as one line, with argument names as flags and control characters escaped."""
     return printable(" ".join(as_flags(message).split()))

@@ -68,9 +68,9 @@ def data(arguments: list[str]) -> Answer:
 
 
 def _check_free(path: Path) -> None:
-    """Raise UserError unless a path ends in .png, and no file other than a grid of examples exists.
+    """Raise UserError if a path does not end in .png, or exists and is not a grid of examples.
 
-    A grid of examples may be drawn again, with other options.
+    A grid of examples may be overwritten.
     """
     if path.suffix.lower() != ".png":
         raise UserError(f"{path} is not the name of a PNG file: end it in .png")

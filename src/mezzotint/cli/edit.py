@@ -189,7 +189,7 @@ def edit(arguments: list[str]) -> Answer:
 
 
 def _check_guidance(flags: EditFlags, words: list[str]) -> None:
-    """Raise UserError for guidance without a condition, which would be ignored."""
+    """Raise UserError for guidance without a condition, because guidance would have no effect."""
     for name, off in UNGUIDED.items():
         chosen = has_flag(words, name) and getattr(flags.how, name) != off
         if chosen and not (flags.labels or flags.condition):
@@ -200,7 +200,7 @@ def _check_guidance(flags: EditFlags, words: list[str]) -> None:
 
 
 def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
-    """Write the noise of an inversion, and return its path and the PSNR of samples from it."""
+    """Write the noise of an inversion; return the path, and the PSNR of samples from the noise."""
     assert found.noise is not None
     assert found.given is not None
     place = folder / "noise.npy"
@@ -302,7 +302,7 @@ def _interpolate(
 
 
 def _invert(pipe: Pipeline, words: list[str], flags: InvertFlags, follow: Follow) -> Edited:
-    """Find the noise from which the model makes given images, and the images it makes from it."""
+    """Find the noise from which the model makes given images, and sample from this noise."""
     given, shared = _read(pipe, words, flags), _shared(pipe, flags, follow)
     noise = pipe.invert(given, corrections=flags.corrections, **shared)
     unlabelled = 0.0 if pipe.every else 1.0

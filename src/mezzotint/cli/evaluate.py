@@ -96,7 +96,7 @@ class ModelFlags:
 
 @dataclass(frozen=True)
 class ImagesFlags:
-    """Measure images against other images: a data set, folder, zip, parquet, .npy or .npz file."""
+    """Measure images (a data set, folder, zip, parquet, .npy or .npz file) against other images."""
 
     out: Path = Path("evaluation")
     """The folder for figures.jsonl, to which the figures are appended, and for nearest.png."""

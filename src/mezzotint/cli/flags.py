@@ -48,7 +48,7 @@ def subject(
 
     If --help is given without a first argument, print help and exit. ``default`` is an object whose
     fields are the verb's flags, which the help lists. It is None if the flags depend on the missing
-    argument; the help is then only "Give ``what``." and the command that lists the flags.
+    argument; the help then only says to give ``what``, and names the command that lists the flags.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]
@@ -120,8 +120,8 @@ def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     """Return the default settings, adapted to the sampler and the spacing that the flags choose.
 
     If the flags replace the default sampler or spacing, the options of the default one are dropped,
-    as in `Pipeline.sample`. Only these two flags are read here. Options that contradict them are
-    refused when all flags are parsed.
+    as in `Pipeline.sample`. Only these two flags are read here. Options that do not fit the
+    sampler or the spacing are refused when all flags are parsed.
     """
     words = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("sampler", "spacing"):

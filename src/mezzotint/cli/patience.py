@@ -46,10 +46,10 @@ def _text(line: str) -> str:
 class Patience:
     """Prints what the command is doing if it has printed nothing for about ten seconds.
 
-    Without a terminal it waits a minute, once the command has run for ten minutes. A progress bar
-    on a terminal prints all the time, so nothing is added to it. Otherwise the text of the newest
-    progress bar is printed, even if the bar is hidden. If there are several processes, only the
-    first process prints.
+    If the error stream is not a terminal, the ten seconds become a minute once the command has run
+    for ten minutes. A progress bar on a terminal prints all the time, so nothing is added to it.
+    Otherwise the text of the newest progress bar is printed, even if the bar is hidden. If there
+    are several processes, only the first process prints.
 
     Args:
         verb: The text to print until the first bar begins.

@@ -53,7 +53,7 @@ def stored(config: T, home: Path) -> T:
 
 
 def named(source: str) -> str:
-    """Return the last part of a path to data or to a model; other names are returned unchanged."""
+    """Return the last part of a path to data or a model; a name, such as hub:A/B, is unchanged."""
     return source if source.startswith("hub:") else Path(source).name or source
 
 

@@ -68,7 +68,7 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
 
 
 def _built(task: Decoding, skip_bad: bool, folder: Path, notes: tuple[str, ...]) -> str:
-    """Decode the items of a task into a folder, with a progress bar; return the fingerprint."""
+    """Decode a source into a folder, with a progress bar; return the fingerprint."""
     source = task.source
     items = source.items()  # called before the bar begins, because it may download with its own bar
     writer = _Writer(folder / "images.npy", source.count)

@@ -214,7 +214,7 @@ def _of_array(name: str, value: Any, count: int) -> Column:
 
 
 def _decoded(name: str, decode: Decode, item: str) -> Array:
-    """Decode the image of a condition; 16-bit grey becomes 8-bit, as when samples are requested."""
+    """Decode the image of a condition; 16-bit grey v becomes round(v / 257) in 8 bits."""
     try:
         pixels = decode()
     except UnreadableImage as error:

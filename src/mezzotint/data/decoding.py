@@ -45,9 +45,10 @@ class Decoding:
         return replace(self.wanted, size=self.size)
 
     def pixels(self, item: Item, decoded: Pixels | None = None) -> Pixels | UnreadableImage:
-        """Decode an item and convert its pixels; return the error if it cannot be read.
+        """Decode an item and convert its pixels; return the error if the item cannot be read.
 
-        ``decoded`` holds the pixels if a worker process has decoded the item. Runs in any thread.
+        ``decoded`` holds the pixels if a worker process has decoded the item. This method may run
+        in any thread.
         """
         try:
             pixels = item.decode(self.format) if decoded is None else decoded

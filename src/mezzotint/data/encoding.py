@@ -83,7 +83,7 @@ class Part:
     sums: LatentMoments
 
     def content(self) -> bytes:
-        """Return the content of a file that `read` reads."""
+        """Return the part as the bytes of a file, which `read` turns back into a part."""
         tensors = {"total": self.sums.total, "square": self.sums.square}
         return save({"moments": torch.from_numpy(self.moments), **tensors})
 
@@ -100,8 +100,8 @@ class Encoding:
     """The encoding of a data set, and this process's share of it.
 
     If ``copies`` is 1, each image is encoded as it is; if it is 2, also mirrored. If ``kinds`` is
-    1, the mean of the latents is kept; if it is 2, also their standard deviation. ``begun`` is set
-    when the first process begins to encode.
+    1, the mean of the latents is kept; if it is 2, also their standard deviation. ``begun`` becomes
+    True when the first process begins to encode.
     """
 
     data: Prepared
@@ -117,7 +117,7 @@ class Encoding:
         return range(0, len(self.data.images), PART)
 
     def encode(self, start: int) -> Part:
-        """Encode the part that begins at an image."""
+        """Encode the part whose first image has the index ``start``."""
         images = nchw(self.data.images[start : start + PART])
         kept, sums = [], LatentMoments()
         for batch in (images, images.flip(-1))[: self.copies]:
@@ -134,8 +134,8 @@ class Encoding:
     def help(self, building: Path) -> None:
         """Encode this process's parts of the data, and write them to the first process's folder.
 
-        It stops if there is no such folder: another machine may have a cache of its own, and the
-        folder vanishes if the first process fails.
+        The process stops early if this folder does not exist: another machine may have a cache of
+        its own, and the folder vanishes if the first process fails.
         """
         for start in self.starts[self.share.number :: self.share.count]:
             if not building.exists():
@@ -193,6 +193,6 @@ def _passed(building: Path, start: int) -> Path:
 
 
 def digest(meta: dict[str, Any]) -> str:
-    """Return the SHA-256 of the facts in the meta.json of an entry of the cache."""
+    """Return the SHA-256 of all fields except ``sum`` in the meta.json of an entry of the cache."""
     facts = [meta[name] for name in ("shape", "mean", "std", "moments")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

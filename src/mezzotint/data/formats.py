@@ -1,8 +1,8 @@
 """Recognise image files by their suffix or by their first bytes.
 
 A file with the suffix of an image counts as an image; if it cannot be decoded, the error names it.
-Any other file counts if it begins with the first bytes of an image format. Formats that Pillow
-cannot read count too, so that an error can name the file and the remedy.
+Any other file counts as an image if it begins with the first bytes of an image format. Formats that
+Pillow cannot read count too, so that an error can name the file and the remedy.
 """
 
 import re

@@ -69,9 +69,9 @@ def prepare_latents(
 ) -> PreparedLatents:
     """Return the latents of a data set from the cache, after encoding the data set if necessary.
 
-    Several processes encode the parts of the data in turn. The first process puts the parts
-    together; the other processes pass their parts to it in files. The latents do not depend on the
-    number of processes.
+    Several processes share the parts of the data and encode them at the same time. The first
+    process puts all parts together; the other processes pass their parts to it in files. The
+    latents do not depend on the number of processes.
 
     Args:
         data: the images.

@@ -8,8 +8,9 @@ The same rules hold for folders, zips and tars.
 2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, no empty folder, and
    no images of its own. This single folder is entered if it holds no images directly, or has its
    parent's name, or is called ``images``, ``jpg`` ... The entered folder may be a wrapper too.
-   Folders that hold only other files do not count, nor do ``masks``, ``annotations`` ... beside
-   ``images``. The single top folder of an archive is always entered, unless it is a split.
+   Folders that hold only files other than images do not count, nor do ``masks``, ``annotations``
+   ... beside ``images``. The single top folder of an archive is always entered, unless it is a
+   split.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
@@ -122,7 +123,7 @@ class Layout:
             return self._plain(chain, files, "images at any depth, without classes")
 
     def _split(self, split: str) -> list[Folder]:
-        """Return a list of one folder, the split's; an empty list for a tree without splits."""
+        """Return the folder of a split, in a list; the list is empty if the tree has no splits."""
         folders = self.splits.get(canonical(split), {})
         if not self.splits and canonical(split) == "train":
             return []

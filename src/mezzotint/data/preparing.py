@@ -29,8 +29,8 @@ def held_out(train: Prepared) -> Prepared:
     """Return the test split of a data set, else its validation split, else ``train`` itself.
 
     ``train`` is the training split. The images are prepared like those of ``train``, and have the
-    same channels and range of values. Raises UserError if the split exists, but `prepare` refuses
-    it or cannot convert it.
+    same channels and range of values. Raises UserError if the test or validation split exists,
+    but `prepare` refuses it or cannot convert it.
     """
     for split in ("test", "validation"):
         with suppress(NoSplit):

@@ -87,7 +87,7 @@ def may_pass(error: BaseException) -> bool:
 def guarded(path: Path, what: str, remedy: str) -> Iterator[None]:
     """Run a block that reads a file, and convert the errors of a damaged file to UserError.
 
-    Its message says that the file cannot be read as ``what``, and ends with the remedy.
+    The UserError's message says that the file cannot be read as ``what``, and ends with ``remedy``.
     """
     try:
         yield

@@ -29,8 +29,8 @@ SPLITS = tuple(word for words in WORDS.values() for word in words)
 class Item:
     """One image, not yet decoded.
 
-    `decode(wanted)` returns (H, W, C), may run on any thread, and raises `UnreadableImage`. It may
-    ignore ``wanted``, the channels and the size, because the caller converts the image anyway. If
+    `decode(wanted)` returns (H, W, C), may run in any thread, and raises `UnreadableImage`. It may
+    ignore the channels and the size in ``wanted``, because the caller converts the image anyway. If
     ``decode`` is an `ImageFile`, other processes may decode the file. `label` is the class from 0,
     or `UNLABELLED`. `file` returns the path or the bytes of the image's file, if the image has one.
     """
