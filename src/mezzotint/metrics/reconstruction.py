@@ -17,12 +17,13 @@ C1, C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio of each pair of images: (B,), float64, in dB.
 
+    ``a`` and ``b`` are batches of images, uint8 (B, C, H, W). The ratio is
+
         10 log10(255^2 / max(MSE, 1/12))
 
-    for two batches uint8 (B, C, H, W), where the MSE is over all channels and pixels of an image.
-    An MSE below 1/12, the MSE of rounding, is raised to 1/12, so equal images have 58.92 dB instead
-    of infinity, and means stay finite. Raises UserError for other types, different shapes, and
-    empty batches.
+    where the MSE is over all channels and pixels of an image. The minimum 1/12 is the variance of a
+    rounding error. With this minimum, equal images have 58.92 dB instead of infinity, and means
+    stay finite. Raises UserError for types other than uint8, different shapes and empty batches.
     """
     mse = (_checked(a, b).double() - b.double()).square().mean((1, 2, 3))
     return 10 * torch.log10(RANGE**2 / mse.clamp(min=ROUNDING))
@@ -61,7 +62,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def window(side: int) -> Tensor:
-    """Return the matrix (side - 10, side), float64, that applies the window along one side.
+    """Return the matrix (side - 10, side), float64, that applies SSIM's window along one side.
 
     On one core, for images of 128x128, products with such matrices are 14 times as fast as a
     convolution.

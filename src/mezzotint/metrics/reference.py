@@ -55,9 +55,9 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The features of a data set without augmentation, and their moments, in a safetensors file.
+    """The features of a data set without augmentation, and their moments, in a file.
 
-    The file may also be another tool's .npz, which has only the moments.
+    The file is a safetensors file, or another tool's .npz, which has only the moments.
     """
 
     path: Path
@@ -81,7 +81,7 @@ class Reference:
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
-        """Return `distance_to` for the mean and covariance that have these names in the file."""
+        """Call `distance_to` with the mean and covariance that have these names in the file."""
         if self.origin.count == 1:
             raise LeftOut("the reference is one image, which has no covariance: give more images")
         return distance_to(self._tensor(mean), self._tensor(covariance))

@@ -61,13 +61,14 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
 
 
 def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, float]:
-    """Return the mean and standard deviation of ``exp(E_x KL(p(y|x) || p(y)))`` over parts.
+    """Return the mean and standard deviation of the inception score over parts of the images.
 
     ``probabilities`` (N, K) come from a classifier, and each row sums to 1. They are split into
-    ``splits`` parts of consecutive rows. The variance has the divisor ``splits``, not ``splits -
-    1``. The score is 1 if all images look alike, and K if all classes are equally frequent and all
-    predictions certain (Salimans et al. 2016, arXiv 1606.03498). Raises UserError if there are
-    fewer rows than parts, or if a row does not hold probabilities.
+    ``splits`` parts of consecutive rows. The score of a part is ``exp(E_x KL(p(y|x) || p(y)))``.
+    The standard deviation has the divisor ``splits``, not ``splits - 1``. The score is 1 if all
+    images look alike, and K if all classes are equally frequent and all predictions certain
+    (Salimans et al. 2016, arXiv 1606.03498). Raises UserError if there are fewer rows than parts,
+    or if a row does not hold probabilities.
     """
     p = _float64("a probability", probabilities)
     if p.ndim != 2 or not hasattr(splits, "__index__") or not 1 <= splits <= len(p):
@@ -95,7 +96,7 @@ def _score(p: Tensor) -> Tensor:
 
 
 def _may_be(covariance: Tensor) -> bool:
-    """Return whether a matrix (D, D) is symmetric without negative variances, up to rounding."""
+    """Return whether, up to rounding, a matrix (D, D) is symmetric and no variance is negative."""
     apart, rounding = (covariance - covariance.T).abs().max(), 1e-3 * covariance.abs().max()
     return bool(apart <= rounding and covariance.diagonal().min() >= -rounding)
 

@@ -12,8 +12,8 @@ def keep_freed_memory() -> None:
     """Let this process reuse the memory of freed tensors, on Linux with glibc.
 
     By default glibc returns large freed blocks to the kernel, so every new large tensor on a CPU
-    costs page faults. After this call glibc keeps such blocks, so the process never shrinks. On
-    other systems this function does nothing.
+    costs page faults. After this call glibc keeps such blocks, so the memory of the process
+    does not shrink. On other systems this function does nothing.
     """
     if sys.platform != "linux":
         return

@@ -42,9 +42,9 @@ def sinusoid(t: Tensor, dim: int, shift: int = 1) -> Tensor:
 def large(*parts: Tensor, kept: int = 1) -> bool:
     """Return whether the backward pass should recompute a layer's activations.
 
-    The result is True if the layer would otherwise keep more than MUCH numbers for the backward
-    pass. ``parts`` are the layer's inputs. The layer is assumed to keep ``kept`` times as many
-    numbers as its inputs have.
+    The result is True if the layer would otherwise keep more than MUCH elements for the backward
+    pass. ``parts`` are the layer's inputs. The layer is assumed to keep ``kept`` elements for each
+    element of the inputs.
     """
     return torch.is_grad_enabled() and kept * sum(part.numel() for part in parts) > MUCH
 
@@ -204,8 +204,7 @@ class Up(nn.Module):
         """Return the kernel (C, C, 4, 4) of a transposed convolution that is equivalent to `Up`.
 
         After the interpolation, the nine pixels under the kernel (C, C, 3, 3) of `Up` have only
-        four different values. So 2x2 weights for each output pixel suffice: 2.25 times fewer
-        products.
+        four different values. So 2x2 weights for each output pixel suffice, instead of 3x3.
         """
         # divisor_override=1 is not used, because ONNX lacks it.
         sums = 4 * F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1)

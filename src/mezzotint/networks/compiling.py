@@ -35,11 +35,11 @@ def compiles() -> bool:
 
 
 def mending(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a compiled function, so that libraries that cannot be loaded are compiled again.
+    """Wrap a compiled function, so that the compiler replaces damaged libraries in its cache.
 
     The compiler writes libraries under their final names. If it is killed, a damaged library stays
-    in its cache, and all later compilations of the same code would fail. The wrapped function
-    raises UserError if it cannot be compiled.
+    in its cache. Without this wrapper, all later compilations of the same code would fail. The
+    wrapped function raises UserError if it cannot be compiled.
     """
 
     @wraps(call)

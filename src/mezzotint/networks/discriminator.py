@@ -21,8 +21,8 @@ class Discriminator(nn.Module):
     patch. ``layers`` convolutions halve the resolution. The number of channels begins at ``width``
     and doubles with each layer, up to 8 times ``width``. A logit depends on 70x70 pixels with 3
     layers and on 34x34 with 2. Isola et al. normalise over the batch; this network normalises over
-    groups of channels. The statistics of a batch would differ between processes, and would reveal
-    whether the batch is real.
+    groups of channels, because the statistics of a batch would differ between processes, and would
+    reveal whether the batch is real.
 
     Raises UserError for an image whose height or width is below 3 * 2^layers.
     """

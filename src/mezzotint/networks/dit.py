@@ -59,9 +59,9 @@ class DiT(Conditioned):
 
     Args:
         config: The dimensions of the network.
-        image_channels: C, the channels of x.
+        image_channels: C, the number of channels of x.
         classes: K, the number of classes; 0 makes an unconditional network.
-        out_channels: The channels of the output; None means C.
+        out_channels: The number of channels of the output; None means C.
         augmentation: The number of inputs that describe the augmentation; see `forward`.
         conditions: The conditions besides the class.
     """

@@ -38,9 +38,9 @@ def build(
 
     Args:
         config: The dimensions of the network, or the `CustomConfig` of a user's own network.
-        channels: C, the channels of x, an image or latents.
+        channels: C, the number of channels of x, which is an image or latents.
         classes: The number of classes K; 0 for an unconditional network.
-        outputs: Channels of the output; None means C.
+        outputs: The number of channels of the output; None means C.
         augmentation: The number of inputs that describe the augmentation.
         conditions: The conditions besides the class.
 
@@ -54,6 +54,6 @@ def build(
 
 
 def augmented_by(net: Network) -> int:
-    """Return the number of a network's inputs that describe the augmentation."""
+    """Return how many inputs of a network describe the augmentation; 0 if none do."""
     layer = net.augmentation if isinstance(net, Conditioned) else None
     return layer.in_features if layer else 0

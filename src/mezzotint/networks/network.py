@@ -64,12 +64,13 @@ class Network(nn.Module):
         return self._compiled_call_impl is not None
 
     def compile_for(self, calls: int) -> bool:
-        """Compile the network if ``calls`` calls repay the one or two minutes of compilation.
+        """Compile the network if it will be called often enough to repay the compilation.
 
-        If they do, a network on a GPU is always compiled, with CUDA graphs for sampling. A network
-        on a CPU is compiled for training or bf16 sampling, if there is a compiler and the network
-        becomes faster (`gains`). Its weights are then stored channels-last, as the compiled code
-        needs them. The code is specialised to the tensor shapes of the first call.
+        Compilation takes one or two minutes; ``calls`` is the expected number of calls. A network
+        on a GPU is compiled with CUDA graphs for sampling. A network on a CPU is compiled only for
+        training or bf16 sampling, and only if there is a compiler and the network becomes faster
+        (`gains`). Its weights are then stored channels-last, as the compiled code needs them. The
+        code is specialised to the tensor shapes of the first call.
 
         Returns:
             Whether this call has compiled the network.
@@ -117,12 +118,12 @@ class Conditioned(Network):
     """Abstract base class of networks conditioned on the time and other conditions.
 
     The condition vector (B, emb) is ``mlp(sinusoid(t)) + sum of encoder(condition) +
-    linear(augmentation)``. The sinusoid has ``frequencies`` numbers and the frequency shift
-    ``shift``. Each condition has an encoder. The sum leaves out spatial conditions, such as images:
-    the encoder of a spatial condition is a layer like the network's first layer, made by ``stem``,
-    and its output is added to the output of the first layer (`beside`). The term for the
-    augmentation comes from EDM (Karras et al. 2022, arXiv 2206.00364, appendix F.2). This term has
-    no bias, so zeros add nothing.
+    linear(augmentation)``. ``frequencies`` is the length of the sinusoid, and ``shift`` is the
+    ``shift`` of `sinusoid`. Each condition has an encoder. The sum leaves out spatial conditions,
+    such as images. Their encoders are layers like the network's first layer, made by ``stem``. The
+    outputs of these encoders are added to the output of the first layer (`beside`). The term for
+    the augmentation comes from EDM (Karras et al. 2022, arXiv 2206.00364, appendix F.2). This term
+    has no bias, so zeros add nothing.
     """
 
     def __init__(

@@ -45,8 +45,8 @@ class GroupNorm(nn.GroupNorm):
 class _ChannelsLast(torch.autograd.Function):
     """Group norm for channels-last tensors.
 
-    Inside, images are (B, H, W, C). The mean and 1 / std of the G groups are (B, G, 1), and numbers
-    for each channel are (B, G, C / G).
+    The code views images as (B, H, W, C). The mean and 1 / std of the G groups have the shape (B,
+    G, 1), and values for each channel have the shape (B, G, C / G).
     """
 
     @staticmethod
@@ -103,9 +103,10 @@ class _ChannelsLast(torch.autograd.Function):
 class _Compiled(torch.autograd.Function):
     """Group norm in a form that torch.compile turns into fast code for a CPU.
 
-    It first sums the pixels of each channel to (B, C), because compiled convolutions are
-    channels-last. A product with a matrix then computes the means of the groups. A view with an
-    axis for the groups is avoided, because compiled code would process it element by element.
+    It first sums the pixels of each channel to (B, C), which suits the channels-last tensors from
+    compiled convolutions. A product with a matrix then computes the means of the groups. A view
+    with an axis for the groups is avoided, because compiled code would process it element by
+    element.
     """
 
     @staticmethod

@@ -71,10 +71,11 @@ def made(config: CustomConfig) -> nn.Module:
 
 
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
-    """Return the record of ``net``, which the user passes for the network that ``config`` records.
+    """Remember a network that the user passes again, and return its new record.
 
-    If ``net`` is a class, it is called with the recorded arguments. Warns if the code of ``net`` or
-    the settings of its layers differ from the record ``config``.
+    ``config`` is the earlier record of the network. If ``net`` is a class, it is called with the
+    arguments in ``config``. Warns if the code of ``net`` or the settings of its layers have changed
+    since that record.
     """
     if isinstance(net, type) and config.arguments:
         net = functools.partial(net, **config.arguments)

@@ -32,7 +32,7 @@ class CustomConfig:
 
     @property
     def factor(self) -> int:
-        """The number that must divide the sides of images: 1, as the true number is not known."""
+        """1, because the number that must divide the sides of images is not known."""
         return 1
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ def code_of(functions: Iterable[Any]) -> str:
 
 
 def _written(function: Any) -> Iterator[str]:
-    """Yield the name and the code of a function, and the plain values that it is bound to."""
+    """Yield the name and the code of a function, and the values bound to it, such as defaults."""
     yield name(function)
     if isinstance(function, partial):
         yield from _written(function.func)
@@ -98,7 +98,7 @@ def name(maker: Any) -> str:
 
 
 def _settings(layer: nn.Module) -> str:
-    """Return the attributes of a layer that nn.Module itself does not have, as text."""
+    """Return as text the attributes of a layer, except those that every nn.Module has."""
     own = vars(layer).keys() - vars(nn.Module()).keys()
     return ", ".join(f"{key}={_plain(vars(layer)[key])}" for key in sorted(own))
 

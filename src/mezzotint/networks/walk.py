@@ -20,7 +20,7 @@ WIDE = 128  # training on a CPU uses channels-last from this width, and compilat
 class Stage(nn.Module):
     """One level: residual blocks, each with attention if the level has it, then a resampling.
 
-    The resampling is a layer or, in ADM's U-Net, a residual block. Only a residual block has an
+    The resampling is a layer or, in ADM's U-Net, a residual block, which is recognised by its
     attribute ``width``.
     """
 
@@ -90,7 +90,7 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile on a CPU: for bf16 sampling, and for training a narrow network.
+        """Whether to compile for a CPU: True for sampling, and for the training of a narrow network.
 
         Compilation would also make the training of a wide network faster, but would need more
         memory.

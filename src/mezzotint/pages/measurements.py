@@ -68,7 +68,7 @@ def compared(runs: Sequence[Run]) -> Section | None:
 
 
 def _names(keys: Collection[Key]) -> list[str]:
-    """Return the names of figures; with the network, if several networks gave that figure."""
+    """Return the names of figures; names that several networks share end with the network."""
     often = Counter(name for name, _ in keys)
     return [name if often[name] == 1 else f"{name}-{network}" for name, network in keys]
 
@@ -96,8 +96,8 @@ def _identity(run: Run) -> str:
 def _is_other(row: dict[str, Any], identity: str) -> bool:
     """Return whether a row of figures.jsonl measured other weights than those of ``identity``.
 
-    A row with a weaker model (autoguidance) has a digest of both models, which says nothing about
-    the weights, so the result is False.
+    In a row with a weaker model (autoguidance), the digest covers both models, so it cannot be
+    compared with ``identity``, and the result is False.
     """
     return bool(identity and not row.get("weaker") and row.get("digest", identity) != identity)
 

@@ -48,17 +48,18 @@ def report(
 ) -> Path:
     """Write a self-contained HTML page about a run, or a page that compares several runs.
 
-    The page shows the configuration, the curves of the log, the newest figures, and new samples: by
-    class, from noise to image, by sampler and steps, by guidance, and beside the nearest training
-    images. For an autoencoder it shows reconstructions.
+    The page shows the configuration, the curves of the log, the newest figures, and new samples: of
+    each class, at several steps of their sampling, by several samplers, at several guidance scales,
+    and beside the nearest training images. For an autoencoder it shows reconstructions.
 
     Args:
         runs: A run folder, or several.
         out: The page's path. The default is RUN/report.html for one run, and report.html in the
             current folder for several runs.
-        samples: The number of samples for each class, up to 32; at most ten classes are shown, and
-            a model without classes counts as eight. The page also shows about 75 other samples. For
-            an autoencoder, the page shows twice this number of reconstructions.
+        samples: The number of samples for each class, up to 32; at most ten classes are shown. For
+            a model without classes, the page shows eight times this number. The page also shows
+            about 75 other samples. For an autoencoder, the page shows twice this number of
+            reconstructions.
         seed: Sample i depends on (seed, i) alone.
         edits: Whether to also show edits of some held-out images: variations, filled-in parts,
             enlargements, an inversion and an interpolation.
@@ -105,7 +106,7 @@ def check_out(path: Path) -> None:
 def build(runs: Sequence[Run], options: Options, follow: Follow) -> Page:
     """Return the content of a page about one run, or of a page that compares several runs.
 
-    `drawing.page.render` makes the HTML from it.
+    `drawing.page.render` makes the HTML from this content.
     """
     facts = [f"Written on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine('torch')}."]
     if len(runs) == 1:

@@ -45,7 +45,7 @@ class Model:
     images: Tensor  # (N, C, H, W): ``options.samples`` of each class, one class after another
 
     def strip(self, images: Tensor, alt: str, columns: int = 1) -> InlineImage:
-        """Arrange images (N, C, H, W) in rows of ``columns`` for a page, converted to 8 bits."""
+        """Convert images (N, C, H, W) to 8 bits, and arrange them in ``columns`` columns."""
         return strip(self.pipe.values.visible(images), alt, columns)
 
     def make(

@@ -103,7 +103,7 @@ class Row:
 
     @property
     def published(self) -> float | None:
-        """The FID in the method's own publication for this row; None if there is none."""
+        """The FID for this row in the publication of the method; None if there is none."""
         if self.letter == "B":
             return None if self.guided else DDIM.get(self.settings.steps)
         return PUBLISHED[self.letter] if self.headline else None
@@ -135,7 +135,7 @@ class Plan:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return the facts that identify this plan: one folder holds the results of one plan."""
+        """Return the facts that identify this plan; a folder may hold results of only one plan."""
         return {
             "scale": self.scale,
             "samples": self.samples,
@@ -250,9 +250,10 @@ def _latent(options: Options) -> dict[str, Configuration]:
 
 
 def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
-    """Return the flags of the command that repeats this plan; they are the same in any folder.
+    """Return the flags of the command that repeats this plan.
 
-    Only the last component of a path to data or to an autoencoder is kept.
+    Only the last component of a path to data or to an autoencoder is kept, so the flags do not
+    depend on where these are stored.
     """
     flags = {
         "scale": options.scale,
@@ -271,10 +272,10 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """Return a training with this seed, and with the length ``images``.
+    """Return a copy of ``train`` with this seed, and with the length ``images``, in images seen.
 
-    The training's other durations, such as the warm-up, are scaled in proportion. If ``images`` is
-    None, no duration changes.
+    The other durations of the training, such as the warm-up, are scaled in proportion. If
+    ``images`` is None, no duration changes.
     """
     return replace(train if images is None else scaled(train, images), seed=seed)
 

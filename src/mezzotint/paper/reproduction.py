@@ -36,7 +36,7 @@ class ReproducedRow:
         settings: The sampling settings.
         figures: The figures by name, such as "fd-glyphs", "fid" and "accuracy".
         paper: The FID of the experiment in the paper; None if the paper gives none.
-        published: The FID in the method's own publication; None if there is none.
+        published: The FID for this row in the publication of the method; None if there is none.
         seconds: The median time of a batch of 64 samples.
         memory: The peak memory of the process in MiB; None if the system cannot measure it.
     """

@@ -31,7 +31,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """The measured rows of a plan in order, and the measurements of its schedules."""
+    """The measured rows of a plan in order, and the row of study.jsonl for each pixel model."""
 
     work: Work
     rows: dict[Row, dict[str, Any]]

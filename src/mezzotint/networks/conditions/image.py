@@ -79,7 +79,7 @@ class ImageCondition(Condition):
     def fitted(self, x: tuple[int, int, int]) -> ImageCondition:
         """Return this condition with the ``fold`` for a network whose x has the shape (C, H, W).
 
-        ``fold`` is the factor by which the condition is larger than x, or 1 if it is smaller.
+        ``fold`` is the factor by which the condition is larger than x, or 1 if x is larger.
         Raises UserError unless the condition is 1, 2, 3 ... times as high and as wide as x, or x is
         2, 3 ... times as high and as wide as the condition.
         """
