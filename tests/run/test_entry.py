@@ -411,3 +411,11 @@ def test_a_setting_of_a_term_that_is_turned_off_is_refused(
 def test_a_setting_of_what_is_turned_off_is_refused(tiny, tmp_path, fields, message) -> None:
     with pytest.raises(mz.UserError, match=message):
         mz.training(tiny, out=tmp_path / "run", conditional=False, **fields)
+
+
+def test_a_training_that_never_drops_the_labels_says_so(tiny: Experiment, tmp_path: Path) -> None:
+    never = replace(tiny, objective=replace(tiny.objective, label_dropout=0.0))
+    with pytest.warns(UserWarning, match="`label_dropout=0`, so guidance and samples without a"):
+        finish(never, tmp_path / "run")
+    with pytest.warns(UserWarning, match=r"run: .*`label_dropout=0`, so guidance"):
+        mz.load(tmp_path / "run")

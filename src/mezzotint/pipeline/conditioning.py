@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mezzotint.errors import UserError
-from mezzotint.networks.conditions import Given, Labels, check_names
+from mezzotint.networks.conditions import Condition, Given, Labels, check_names
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
@@ -59,6 +59,16 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
         each.name: found[each.name] if each.name in found else each.null(count)
         for each in pipe.every
     }
+
+
+def never_dropped(objective: object, conditions: Sequence[Condition]) -> str:
+    """Return a warning if the training with an objective never dropped a condition, else ""."""
+    if not conditions or getattr(objective, "label_dropout", 1):
+        return ""
+    return (
+        "the training has `label_dropout=0`, so guidance and samples without a condition are "
+        "meaningless: sample with a condition and `guidance=1`"
+    )
 
 
 def labels_of(pipe: Pipeline, given: Given | None) -> list[int] | None:

@@ -17,6 +17,7 @@ from mezzotint.errors import Damaged, UserError, warn
 from mezzotint.interop.diffusers import saved_by_diffusers
 from mezzotint.interop.folder import json_object, unmatched
 from mezzotint.networks import Network
+from mezzotint.networks.conditions import every
 from mezzotint.networks.custom import Custom, fill
 from mezzotint.networks.kinds import build
 from mezzotint.networks.passing import passed_again
@@ -32,6 +33,7 @@ from mezzotint.pipeline.codecs import (
     latents,
     scale,
 )
+from mezzotint.pipeline.conditioning import never_dropped
 from mezzotint.pipeline.fetching import CODEC, HUB, MODEL, fetched
 from mezzotint.pipeline.foreign import read_codec, read_pipeline
 from mezzotint.pipeline.pipeline import Pipeline
@@ -320,6 +322,8 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
     more = conditions_of(folder)
     defaults = config.sampling([*state["classes"], *more["conditions"]])
     net = config.network(channels, len(state["classes"]), more["conditions"])
+    if note := never_dropped(config.objective, every(state["classes"], more["conditions"])):
+        warn(f"{home}: {note}")
     return Pipeline(
         **more,
         net=_ready(folder, net, device),

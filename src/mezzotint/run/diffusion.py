@@ -21,7 +21,7 @@ from mezzotint.diffusion.level import Schedule
 from mezzotint.diffusion.noise import noise
 from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
-from mezzotint.errors import UserError
+from mezzotint.errors import UserError, warn
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure, measure, measure_samples
 from mezzotint.evaluation.samples import Follow
@@ -33,6 +33,7 @@ from mezzotint.networks.custom import Custom, check
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.codecs import conditioned, conditions_of, described, tensors
+from mezzotint.pipeline.conditioning import never_dropped
 from mezzotint.pipeline.few_step import made_for
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import Share
@@ -116,6 +117,8 @@ class DiffusionJob(Job):
                 "if conditions depend on left and right"
             )
             self.beginning = "; ".join(filter(None, [self.beginning, note]))
+        if note := never_dropped(experiment.objective, every(classes, others)):
+            warn(note)
         freeze(net, experiment.freeze, anew)
         if self.teacher:
             distilling.check_model(self.teacher, noise, net)
