@@ -40,7 +40,7 @@ def several() -> bool:
 
 @dataclass(frozen=True)
 class Share:
-    """The place of this process among several processes, and how it works with the others.
+    """The place of this process among all processes, and functions to coordinate with the others.
 
     There are ``count`` processes. This process has the number ``number`` (from 0) among all of
     them, and the number ``local`` among the processes of its machine. ``wait()`` waits for the
@@ -80,7 +80,7 @@ class Share:
             self.wait()
 
     def part(self, pieces: int) -> range:
-        """Return the indices of this process's share of ``pieces`` pieces of work."""
+        """Return the indices of the work items, out of ``pieces``, that this process handles."""
         start, end = (-(-pieces * i // self.count) for i in (self.number, self.number + 1))
         return range(start, end)
 
@@ -129,7 +129,7 @@ def join() -> tuple[Share, torch.device]:
 def alone(what: str) -> torch.device:
     """Return the device of this process, which must be the only process.
 
-    Raises UserError if there are several; ``what`` names the work in its message ("a sweep").
+    Raises UserError if there are several; ``what`` names the work in the message ("a sweep").
     """
     share, device = join()
     if share.count > 1:

@@ -38,17 +38,17 @@ class Results:
     study: dict[str, dict[str, Any]]
 
     def figures(self, row: Row, count: int = 0) -> dict[str, dict[str, Any]]:
-        """Return the figures that were measured on ``count`` samples of a row, by their names.
+        """Return the figures that were measured for a row on ``count`` samples, by their names.
 
-        If ``count`` is 0, return the figures that were measured on all samples of the row.
+        If ``count`` is 0, return the figures that were measured on all ``row.samples`` samples.
         """
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
     def distances(self, *models: str) -> list[str]:
-        """Return the names of the Frechet distances of ``models``, by default of all models.
+        """Return the names of the Frechet distances that were measured for all rows of ``models``.
 
-        A distance of ``models`` is one that was measured for each of their rows. The last name is
-        the distance by which rows are compared: FID, if it was measured.
+        Without ``models``, return all distances that were measured for any row. Rows are compared
+        by the last distance, which is FID if it was measured.
         """
         rows = [facts for row, facts in self.rows.items() if not models or row.model in models]
         each = [dict.fromkeys(f["name"] for f in facts["figures"]) for facts in rows]

@@ -1,9 +1,9 @@
 """The state of a plan: its folder, the data for its models, and the models that are left out.
 
 FOLDER/plan.json       the plan, which must not change
-FOLDER/linear/ ...     the runs
+FOLDER/MODEL/          the run of each model
 FOLDER/rows.jsonl      the figures of each row of the table of results
-FOLDER/study.jsonl     the measurements of the schedules
+FOLDER/study.jsonl     the measurements that compare the schedules
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Work:
         return [row for row in self.plan.rows if not self.why_not(row.model)]
 
     def without(self, model: str, why: str) -> Work:
-        """Return this work with one more model left out, for the reason ``why``."""
+        """Return a `Work` that also leaves out ``model``, for the reason ``why``."""
         return replace(self, left_out={**self.left_out, model: why})
 
 

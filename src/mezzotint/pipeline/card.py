@@ -139,9 +139,10 @@ def _row(figure: Figure) -> tuple[object, ...]:
 
 
 def _settings(how: SampleConfig) -> str:
-    """Return the settings that `summary.in_words` names, and all that are not usual, in words.
+    """Return sampling settings in words.
 
-    A setting is usual if it has the default value of SampleConfig.
+    These are the settings that `summary.in_words` names, and all other settings that differ from
+    the defaults of SampleConfig.
     """
     plain, said = SampleConfig(), ("sampler", "steps", "spacing", "guidance")
     values = {field.name: getattr(how, field.name) for field in fields(how)}
@@ -278,7 +279,7 @@ def _limits(pipe: Pipeline, found: Records) -> Iterator[str]:
 
 
 def _metric(figure: Figure) -> str:
-    """Return the name of a figure without the name of its network."""
+    """Return the name of a figure without the name of the feature network."""
     return figure.name.partition("-")[0]
 
 
@@ -296,5 +297,5 @@ def _table(rows: Iterable[Sequence[object]], head: Sequence[str] = ("", "")) -> 
 
 
 def _cell(value: object) -> str:
-    """Return a value as the text of a table cell: one line, with | and control marks escaped."""
+    """Return a value as text for a table: one line, with | and control characters escaped."""
     return printable(str(value)).replace("|", "\\|")

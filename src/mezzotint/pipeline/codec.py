@@ -105,10 +105,10 @@ class Latents:
 
     The autoencoder processes a batch in slices of at most 2^18 pixels, or image by image if an
     image has more pixels. The slices affect only rounding. If ``tile`` is set, latents larger than
-    a tile are decoded in tiles that overlap by about a quarter or more, and the images of the tiles
-    are blended linearly. Tiles bound the memory for a large image. But the group norms and the
-    attention then see a tile instead of the whole image, so the result differs slightly from
-    decoding the whole image at once.
+    a tile are decoded in tiles that overlap by about a quarter of their side or more, and the
+    images of the tiles are blended linearly. Tiles bound the memory for a large image. But the
+    group norms and the attention then see a tile instead of the whole image, so the result differs
+    slightly from decoding the whole image at once.
 
     Attributes:
         vae: The autoencoder.
@@ -264,15 +264,16 @@ Codec: TypeAlias = Pixels | Latents
 
 
 def starts(whole: int, tile: int) -> list[int]:
-    """Return the starts of tiles that cover ``whole`` and overlap by ``tile // 4`` or more."""
+    """Return where tiles start that cover ``whole`` pixels and overlap by ``tile // 4`` or more."""
     return [*range(0, whole - tile, tile - tile // 4), whole - tile]
 
 
 def blending(places: list[int], tile: int, whole: int) -> Tensor:
-    """Return the weight of each tile at each position along a side, (number of tiles, ``whole``).
+    """Return the weight of each tile at each of the ``whole`` pixels along a side.
 
-    The weights sum to 1 at each position. Where a tile overlaps the tile before it, the weight of
-    the later tile rises linearly from 0 to 1, and the weights of all earlier tiles fall in
+    The result has the shape (number of tiles, ``whole``), and ``places`` are the starts of the
+    tiles. The weights sum to 1 at each pixel. Where a tile overlaps the tile before it, the weight
+    of the later tile rises linearly from 0 to 1, and the weights of all earlier tiles fall in
     proportion.
     """
     at = torch.arange(whole) + 0.5

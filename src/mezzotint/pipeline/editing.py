@@ -59,8 +59,8 @@ class Edit:
     ) -> Edit:
         """Return a request to edit images, after checking the arguments.
 
-        Conditions other than the class are given as the setting ``condition``. If ``plain`` is
-        set, or if there are no conditions, the default guidance scale is 1 instead of the model's.
+        Conditions other than the class are given as the setting ``condition``. The default guidance
+        scale is the model's; it is 1 if no conditions are given, or if ``plain`` is true.
         """
         settings = dict(settings)
         condition = settings.pop("condition", None)
@@ -82,7 +82,7 @@ class Edit:
 
     @property
     def parts(self) -> list[slice]:
-        """A slice of ``images`` for each batch."""
+        """The batches, each as a slice of indices of ``images``."""
         starts = range(0, len(self.images), self.batch)
         return [slice(i, min(i + self.batch, len(self.images))) for i in starts]
 
@@ -101,7 +101,7 @@ class Edit:
     ) -> Iterator[Tensor]:
         """Yield the result of ``work(part, denoise, randn)`` for each batch ``part`` in ``parts``.
 
-        ``calls`` is the number of denoiser calls for all batches, which is passed to ``on_step``.
+        ``calls``, the number of denoiser calls for all batches, is passed to ``on_step``.
         """
         count = sampling.Count(on_step, calls)
         for part in self.parts:

@@ -39,14 +39,14 @@ def export(
     mz.load("cifar10").export("cifar10-diffusers")
     ```
 
-    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. Sampled by
-      DDIM from the same noise, the loaded pipeline makes the images that this model makes in
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. With
+      DDIM and the same noise, the loaded pipeline makes the images that this model makes in
       float32. If diffusers' own DDIMPipeline cannot sample the model, for example because the model
       has classes, works on latents or is a DiT, the folder contains the code of a pipeline, and
       diffusers needs ``trust_remote_code=True``. `load` reads the folder back, with the same
       weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
-      model.json with the default guidance scale, and the levels that the default steps visit; and
+      model.json with the default guidance scale, and the levels of the default sampling grid; and
       sample.py, which samples by DDIM along these levels, and needs only numpy, onnxruntime and
       pillow. The files are tested before they are kept.
     - "safetensors": the folder that `save` writes.
@@ -152,7 +152,7 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
 def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
     """Warn of a default setting that the exported program ``where`` ignores, such as an interval.
 
-    ``lost`` are the names of such settings besides those of guidance.
+    The settings of guidance are checked here; ``lost`` names all others that are ignored.
     """
     how = pipe.defaults
     guided = pipe.classes and (how.guidance != 1 or how.guidance_shape == "cfg++")
@@ -199,7 +199,7 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
 
 
 def _codec(codec: Latents) -> diffusers_out.Codec:
-    """Return the parts of a codec that an export to diffusers writes.
+    """Return a codec in the form that an export to diffusers writes.
 
     Raises UserError for an autoencoder that diffusers cannot load.
     """

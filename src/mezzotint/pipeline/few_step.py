@@ -46,8 +46,8 @@ def made_for(objective: object) -> FewStep | None:
 def check(pipe: Pipeline, how: SampleConfig) -> None:
     """Raise UserError if only one of model and sampler is made for few steps.
 
-    Raises UserError also for a few-step model with guidance, and for a few-step model with a fixed
-    number of calls if the settings have other steps or another spacing.
+    Also raises UserError if the settings guide a few-step model, or if the model has a fixed number
+    of calls and the settings have another number of steps or a spacing other than "angle".
     """
     few, sampler = pipe.few_step, SAMPLERS[how.sampler]
     if few is None:

@@ -70,9 +70,9 @@ def _network(
 
 
 def _what(condition: Condition) -> tuple[Any, ...]:
-    """Return what a network and its pipeline must agree on in a condition.
+    """Return what must be equal in a condition of a network and of its pipeline.
 
-    This is the name and the shape, and the null value, which is large for images.
+    This is the name, the shape and, unless the condition is an image, the null value.
     """
     null = condition.null(1)
     return condition.name, null.shape, () if condition.spatial else null.tolist()
@@ -82,7 +82,7 @@ def fitting(pipe: Pipeline) -> dict[str, Any]:
     """Return changed fields for a pipeline with more default steps than levels in its schedule.
 
     The changed fields set the default steps to the number of levels. The result is {} if there are
-    enough levels, or if the caller chose the settings, which are checked later.
+    enough levels, or if the caller chose the settings. Chosen settings are checked later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}
@@ -91,9 +91,9 @@ def fitting(pipe: Pipeline) -> dict[str, Any]:
 
 
 def code(pipe: Pipeline, how: SampleConfig) -> list[str]:
-    """Return a digest of the user's functions that sampling calls; [] if all are mezzotint's.
+    """Return [digest of the user's functions that sampling calls]; [] if there are none.
 
-    Such a function is an entry that the user has added to a registry, such as a sampler.
+    A user's function is an entry that the user has added to a registry, such as a sampler.
     """
     entries: list[tuple[Registry[Any], str]] = [
         (PREDICTIONS, pipe.prediction),

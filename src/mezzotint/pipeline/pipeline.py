@@ -437,8 +437,8 @@ class Pipeline:
     def identity(self) -> str:
         """A `digest` that does not depend on the precision.
 
-        It is computed from the float32 weights. A model that has only bf16 weights has the `digest`
-        of these.
+        It is the `digest` of the model with float32 weights, or with bf16 weights if the model has
+        no others.
         """
         try:
             return self.in_precision("float32").digest

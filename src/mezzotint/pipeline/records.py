@@ -154,7 +154,7 @@ def _card(found: Path) -> str:
 
 
 def _figures(run: Path, digest: str) -> tuple[dict[Measurement, list[Figure]], list[str]]:
-    """Return the newest figures of the weights with this digest, and why records are left out.
+    """Return the newest figures of the weights with this digest, and notes on omitted records.
 
     A figure replaces an older figure of the same name, network, reference and number of samples
     that was measured with the same settings, seed and precision.

@@ -71,9 +71,9 @@ def inpaint(
         (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
-        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere or
-            1 everywhere, or changes every latent, or the method does not exist or does not fit the
-            model.
+        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere,
+            the mask is above 0 in every pixel (in a latent model: somewhere in every latent pixel),
+            or the method does not exist or does not fit the model.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
@@ -335,9 +335,10 @@ def _check_mode() -> None:
 def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> None:
     """Raise UserError if an observation y cannot be the output of a linear operator, plus noise.
 
-    That is so if y is too large for images in [-1, 1], or if a large part of y lies outside the
-    operator's range. The posterior methods would give wrong images for such a y. ``like`` has the
-    shape of the images (1, C, H, W), and ``noise`` is the standard deviation of the noise in y.
+    This is the case if y is too large for images in [-1, 1], or if a large part of y lies outside
+    the range of the operator. The posterior methods would give wrong images for such a y. ``like``
+    has the shape of the images (1, C, H, W), and ``noise`` is the standard deviation of the noise
+    in y.
     """
     size, noisy = y.norm(), 2 * noise * y.numel() ** 0.5
     if size > 2 * operator.norm(like) * like.numel() ** 0.5 + noisy:

@@ -126,12 +126,12 @@ def _shown(denoise: Denoiser, on_estimate: Estimate, first: int) -> Denoiser:
 
 
 def rows_of(given: Given | None, part: range | slice) -> Given | None:
-    """Return the conditions of the images whose positions are in ``part``."""
+    """Return the conditions of the images whose indices are in ``part``."""
     return given and {name: rows[part.start : part.stop] for name, rows in given.items()}
 
 
 def _beginning(pipe: Pipeline, request: SampleRequest, part: range, randn: Noise) -> Tensor:
-    """Return the noise from which the images at the positions ``part`` are sampled."""
+    """Return the noise from which the images with the indices ``part`` are sampled."""
     if request.noise is not None:
         return sent(request.noise[part.start : part.stop].float(), pipe.device)
     return randn(torch.empty(len(part), *pipe.shape, device=pipe.device))

@@ -37,9 +37,9 @@ def is_shipped(folder: Path) -> bool:
 
 
 def find(path: str | Path) -> Path | None:
-    """Return the folder of the shipped model called ``path``, or None if there is none.
+    """Return the folder of the shipped model with the name ``path``; None if there is none.
 
-    If the user has a file or folder of that name, it takes precedence, and the result is None.
+    If ``path`` is a file or folder of the user, it takes precedence, and the result is None.
     """
     return None if Path(path).exists() else folders().get(str(path))
 

@@ -40,8 +40,8 @@ def vary(
         pipe: The model.
         images: (N, C, H, W), or one image (C, H, W), uint8 unless ``pipe.values`` says otherwise.
             For several variations of one image, repeat it.
-        strength: The share of the steps that are made, from 0 (the image does not change) to 1 (a
-            new image).
+        strength: The fraction of the sampling steps that are made, from 0 (the image does not
+            change) to 1 (a new image).
         labels: One class for all images, or one for each; None is unconditional.
         seed: The seed of all randomness.
         batch: The number of images made at once.
@@ -52,8 +52,8 @@ def vary(
         (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
-        UserError: If images have another type or size, or the strength is out of range, or above 0
-            but rounded to 0 steps.
+        UserError: If images have another type or size than the model's, or the strength is out of
+            range, or is above 0 but too small for a single step.
     """
     edit = Edit.of(pipe, images, labels, seed, batch, settings)
     if not 0 <= strength <= 1:

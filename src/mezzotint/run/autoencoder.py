@@ -62,9 +62,9 @@ def _initial(init: str) -> VAE:
 
 
 def _suits(augment: tuple[str, ...], perceptual: float, channels: int) -> None:
-    """Raise UserError if an augmentation or the perceptual distance needs images in RGB.
+    """Raise UserError if an augmentation or the perceptual distance cannot use the images.
 
-    The perceptual distance also takes grey images.
+    Some augmentations need RGB images. The perceptual distance needs RGB or grey images.
     """
     if channels != 3 and (needy := [name for name in augment if name in OF_COLOURS]):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The settings of a run that may change when it is resumed, and the effects on the result."""
+"""The settings that may change when a run is resumed, and how a change affects the result."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def in_words(
     ``were`` is the number of processes that shared each batch before the interruption, and ``are``
     is the number now.
 
-    If ``images`` changes, the training gets a new length, and from this step on the learning rate
-    is that of the new length. If earlier steps had another learning rate or another size of images
+    If ``images`` changes, the training gets a new length, and the following steps use the learning
+    rates of a training of that length. If the steps so far had another learning rate or image size
     than in an uninterrupted training of the new length, the results differ, and the description
     says so.
     """

@@ -57,7 +57,7 @@ class DiffusionJob(Job):
     Args:
         experiment: The configuration.
         device: The device of the training.
-        found: The checkpoint to resume from, whose codec is used, too; None starts a new training.
+        found: The checkpoint to resume from; None starts a new training.
     """
 
     experiment: Experiment

@@ -108,7 +108,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
     """Return a student's experiment, with the sampling settings that suit its objective.
 
-    These are as many steps as the objective has calls, and the eta of the objective's method. If
+    The settings get the ``calls`` of the objective as their steps, and the eta of its method. If
     ``fields`` has ``calls`` or ``method``, these fields of the objective are changed first.
     """
     own = {name: fields[name] for name in ("calls", "method") if name in fields}
@@ -117,7 +117,7 @@ def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
 
 
 def _without_dropout(net: Any) -> Any:
-    """Return a network's configuration without dropout, which would make outputs inconsistent."""
+    """Return a network's configuration without dropout, because dropout makes outputs random."""
     return replace(net, dropout=0.0) if hasattr(net, "dropout") else net
 
 

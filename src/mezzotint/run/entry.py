@@ -90,7 +90,7 @@ def training(
     If you leave the loop early, the run is saved, and can be resumed or loaded. On SIGINT, SIGTERM
     or SIGHUP the current step is finished, the run is saved, and Interrupted is raised. Processes
     started by torchrun share each batch. On Linux the process keeps freed memory for later steps,
-    so it does not shrink when the training ends.
+    so its memory does not shrink when the training ends.
 
     Args:
         recipe: The name of a recipe, or a configuration. With ``resume=True`` you can leave it out,
@@ -160,7 +160,8 @@ def distil(
         progress: As in `train`.
         **fields: Fields to change: fields of `DistillationConfig` (method, calls, scale,
             guided_within, teacher_steps) and of any training (images, batch, lr ...). ``scale`` is
-            the guidance scale of the teacher; the default is the scale in its sampling settings.
+            the guidance scale of the teacher; the default is taken from the teacher's sampling
+            settings.
 
     Returns:
         The student with its averaged weights.

@@ -77,7 +77,7 @@ def take_weights(
 
     Raises:
         UserError: If the weights fit less than half of the network, or the model has another
-            schedule, prediction or codec, or other groups or attention heads.
+            schedule, prediction or codec, or other norm groups or attention heads.
     """
     pipe = _loaded(experiment.init)
     _check(pipe, experiment)

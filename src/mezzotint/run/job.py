@@ -102,9 +102,10 @@ def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) 
     """Return the state before the first step.
 
     If ``compiles`` is set, the network is compiled if the whole training is long enough to repay
-    the time that this takes. The number of steps that are left does not count: a resumed training
-    must make the same choice as an uninterrupted training, to end with the same result. Compilation
-    comes first, because averages and moments copy the memory layout of the weights.
+    the time of the compilation. The number of steps that are left does not count: a resumed
+    training must make the same choice as an uninterrupted training, to end with the same result.
+    Compilation comes first, because the averages of the weights and the moments of the optimizer
+    copy the memory layout of the weights.
     """
     if compiles:
         net.compile_for(config.steps)

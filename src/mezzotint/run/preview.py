@@ -127,8 +127,8 @@ class Curve:
 def _how(config: dict[str, Any]) -> str:
     """Return a digest of the sampling settings; only figures with the same digest are compared.
 
-    Version 4 of config.json has no ``sampler_options``, so these change the digest only if they are
-    set. A run that began with version 4 can thus compare its new figures with its old ones.
+    Version 4 of config.json has no ``sampler_options``. Empty options do not change the digest, so
+    a run that began with version 4 can compare its new figures with its old ones.
     """
     sample = config.get("sample")
     if sample is not None:

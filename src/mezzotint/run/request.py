@@ -110,9 +110,9 @@ def requested(
 
 
 def _check_terms(asked: Configuration, fields: Mapping[str, Any]) -> None:
-    """Raise UserError if a changed field belongs to something that is turned off.
+    """Raise UserError if a changed field has no effect, because what it belongs to is turned off.
 
-    These are the terms of an autoencoder's loss, an autoencoder, and conditions.
+    Fields are checked that belong to latents, to conditions, or to a term of an autoencoder's loss.
     """
     if isinstance(asked, Experiment):
         latent, guided = {"posterior": "mean", "scaling": "measured"}, {"label_dropout": 0}

@@ -205,8 +205,8 @@ class Steps:
     def _saved(self, writes: bool = False) -> str:
         """Write a checkpoint and return a note about it.
 
-        The first process writes; with ``writes``, this process writes instead. If the weights are
-        divided, all processes must call this, because they gather the weights together.
+        Only the first process writes, unless ``writes`` makes this process write. If the weights
+        are divided, all processes must call this, because they gather the weights together.
         """
         tensors = self.state.tensors()
         if not (self.main or writes):
