@@ -205,7 +205,7 @@ def forked(device: torch.device) -> AbstractContextManager[Any]:
 def loading() -> Iterator[None]:
     """Return a context in which to make networks whose weights are then read from a file.
 
-    The networks are in float32, also if torch's default type is another. Their initial weights are
+    The networks are in float32, whatever torch's default type is. Their initial weights are
     random, but torch's random generator is restored at the end.
     """
     default = torch.get_default_dtype()

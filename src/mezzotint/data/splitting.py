@@ -148,8 +148,8 @@ def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
 def splits_by_letter(node: Folder) -> dict[str, dict[str, Folder]]:
     """Return the splits of folders such as ``trainA``, ``trainB``, ``testA`` and ``testB``.
 
-    The letters are the classes, as in CycleGAN's data sets. Returns {} if an image or a folder with
-    other images lies beside these folders, or if there is no ``train`` or no second split.
+    The letters are the classes, as in CycleGAN's data sets. Returns {} if images, or other
+    folders with images, lie beside these folders, or if ``train`` or a second split is missing.
     """
     splits: dict[str, dict[str, Folder]] = {}
     for folder in node.filled:

@@ -80,8 +80,8 @@ class Table:
         values: The columns by name, each with one value for each index in ``rows``.
         rows: The indices of the source's items that the table describes; the other items are images
             given as conditions.
-        image: A function of a value that names or holds an image. It returns a decoder for the
-            image, and a key that changes with the image. None if no column has images.
+        image: A function that takes a value of a column of images. It returns a decoder for the
+            image, and a string that identifies the image. None if no column has images.
     """
 
     place: str
@@ -213,7 +213,7 @@ def _images(table: Table, name: str) -> columns.Column:
 
 
 def _labels(value: Any) -> list[str]:
-    """Return the labels in a value of a column: a list, or text separated by | or ;."""
+    """Return the labels in a column's value, a list or a text with | or ; between the labels."""
     if value is None:
         return []
     if isinstance(value, list | tuple | set):
@@ -249,9 +249,9 @@ def of_tree(
     """Return the table of a split's images, from all metadata files of a tree.
 
     ``files`` are the images of the split. ``image_column`` is the column that names the images
-    given as conditions ("" for none). ``image`` returns the decoder and the key of a file (see
-    `Table`). Raises UserError if there is no metadata file, a row names a missing file, two rows
-    name the same file, or an image has no row.
+    given as conditions ("" for none). ``image`` returns the decoder and the string for a file
+    (see `Table`). Raises UserError if there is no metadata file, if a row of the metadata names a
+    missing file, if two rows name the same file, or if an image has no row.
     """
     rows, place = _rows(tree)
     there = {*tree.root.every()}

@@ -36,7 +36,7 @@ class LeftOut:
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
         """Count the files ``names`` that are left out.
 
-        ``nouns`` name such a file and such files, for example ("video", "videos").
+        ``nouns`` are a noun for these files and its plural, for example ("video", "videos").
         """
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))

@@ -62,7 +62,7 @@ class Values:
         return f"{self.dtype} from {self.low:g} to {self.high:g}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the values for JSON: {} if they are `EIGHT_BIT`, else {"values": {...}}."""
+        """Return this object for JSON: {} if it equals `EIGHT_BIT`, else {"values": {...}}."""
         return {} if self == EIGHT_BIT else {"values": asdict(self)}
 
     def encode(self, images: Tensor) -> Tensor:
@@ -125,8 +125,8 @@ class Values:
     def rgb(self, images: Tensor) -> Tensor:
         """Convert images (N, C, H, W) to uint8 RGB, for a feature network.
 
-        Grey is repeated, and values that are not 8-bit are scaled; `as_rgb` describes this. Raises
-        UserError unless images have 1 or 3 channels.
+        A grey channel is used three times, and values that are not 8-bit are scaled; `as_rgb`
+        describes this. Raises UserError unless images have 1 or 3 channels.
         """
         channels = images.shape[1]
         self.as_rgb(channels)
@@ -153,7 +153,7 @@ EIGHT_BIT = Values()
 
 
 def from_json(state: dict[str, Any]) -> Values:
-    """Read the values from the JSON of a checkpoint or data set; see `as_json`."""
+    """Return the `Values` in the JSON of a checkpoint or data set, written by `as_json`."""
     return Values(**state["values"]) if state.get("values") else EIGHT_BIT
 
 
@@ -169,9 +169,9 @@ def stated(
         bounds: The values of black and white, if the caller states them.
 
     Raises:
-        UserError: If the type is not numeric, the range is neither stated nor clear, values lie
-            outside the stated range, or floats from 0 to 1 would all be black because the stated
-            white is at least `DARK`.
+        UserError: If the type is not numeric, the range is neither stated nor clear, or values lie
+            outside the stated range; or if floats lie from 0 to 1, but the stated value of white is
+            at least `DARK`, so that all images would be black.
     """
     if dtype.kind not in "iuf":
         raise UserError(f"{what} is {dtype}: give uint8, uint16 or float")

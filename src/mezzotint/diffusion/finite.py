@@ -1,4 +1,4 @@
-"""A check that the estimates of a denoiser are finite, which does not slow down a sampler."""
+"""Check that the estimates of a denoiser are finite, without slowing down a sampler."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
     """Measure the cost of a step between any two levels of the fine path.
 
     Returns:
-        The costs, (FINE + 1, FINE + 1) float64, infinite for steps towards more noise; and the end
-        of the fine path, in the shape of x.
+        The costs, (FINE + 1, FINE + 1) float64, infinite for steps towards more noise; and the
+        samples at the end of the fine path, in the shape of x.
     """
     seen: list[tuple[Level, Tensor, Tensor]] = []
 

@@ -120,7 +120,7 @@ def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
 
 
 def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Schedule:
-    """Make ``alpha_bar_i = f(i) / f(0)``, where f is a section of the logistic function g.
+    """Make a schedule from a section of the logistic function g: ``alpha_bar_i = f(i) / f(0)``.
 
     ``f(i) = g(end / tau) - g((start + i / T * (end - start)) / tau)`` (Jabri et al. 2022, arXiv
     2212.11972; Chen 2023, arXiv 2301.10972). Betas are clipped at 0.999.

@@ -59,8 +59,8 @@ class Finding:
     """A fault that the doctor checked for, and whether the run has it.
 
     ``severity`` is "wrong" (no healthy run shows this), "doubtful" (this may be intended, or due to
-    chance) or "well" (the fault was not found). The texts name options as Python's arguments, in
-    backquotes; the command line prints them as flags.
+    chance) or "well" (the fault was not found). The texts name options as Python arguments in
+    backquotes, which the command line replaces with flags.
     """
 
     severity: Severity

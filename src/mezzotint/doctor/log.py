@@ -51,8 +51,8 @@ def fine_tuned(config: Configuration) -> bool:
 def finite(rows: Rows) -> Finding:
     """Return a finding on whether every number in the log is finite.
 
-    Training stops before it writes a row of NaN, so such a run usually has a log that ends too
-    early: see `unfinished`.
+    Training stops instead of writing a row with NaN. So after a loss of NaN, the log usually ends
+    too early: see `unfinished`.
     """
     bad = [
         (row["step"], name)
@@ -159,9 +159,9 @@ def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
 def exploding(rows: Rows) -> Finding | None:
     """Return a finding on whether the gradient norm has grown more than tenfold.
 
-    The median over the log's last quarter is compared with the median over the rows before. The
-    norm of a single step varies by chance by about its own size. A row of the log is a mean over
-    many steps, which varies less. So a factor of ten is not chance.
+    The median over the log's last quarter is compared with the median over the earlier rows. The
+    standard deviation of the norm over single steps is about as large as the norm. A row of the log
+    is a mean over many steps, which varies less. So a factor of ten is not chance.
     """
     norms = _values(rows, "grad_norm")
     if len(norms) < FEW:
@@ -181,7 +181,7 @@ def exploding(rows: Rows) -> Finding | None:
 def slowed(rows: Rows) -> Finding | None:
     """Return a finding on whether the speed has fallen below half.
 
-    The median over the log's last quarter is compared with the median over the rows before. The
+    The median over the log's last quarter is compared with the median over the earlier rows. The
     speed falls to half if another training uses the same machine, for example.
     """
     rate = _values(rows, "images_per_second")

@@ -70,7 +70,7 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
 def sampling_begins(
     first: Level, schedule: Schedule, shape: tuple[int, int, int], how: SampleConfig
 ) -> Finding:
-    """Return a finding on whether no `signal` is left at the level from which sampling starts."""
+    """Return a finding on how much `signal` is left at the level from which sampling starts."""
     shown = signal(first, shape)
     return judge(
         "sampling does not start from noise",

@@ -154,7 +154,7 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 
 
 def informed(found: Tensor) -> Finding:
-    """Return a finding on the mean of `errors` at each level. An error of 1 is that of a guess."""
+    """Return a finding on the mean of `errors` at each level; the error of a guess is 1."""
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(

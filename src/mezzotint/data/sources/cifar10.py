@@ -82,7 +82,7 @@ def cifar10(data: str, split: str) -> Source:
 
 
 def _copy(path: Path) -> Path | None:
-    """Return the archive, or the extracted folder, at a path or inside the path, else None."""
+    """Return the archive or extracted folder that a path names or contains; None if neither."""
     if path.is_file():
         return path if _is_archive(path) else None
     if (path / ARCHIVE).is_file():
@@ -95,7 +95,7 @@ def _copy(path: Path) -> Path | None:
 
 
 def _is_archive(path: Path) -> bool:
-    """Return whether a tar.gz has the official name, or begins with the official folder."""
+    """Return whether a tar.gz has the official name, or the official folder as its first entry."""
     if not path.name.lower().endswith((".tar.gz", ".tgz")):
         return False
     if path.name.lower() == ARCHIVE:
@@ -180,7 +180,7 @@ def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
 
 
 def _pixels(data: Any) -> Pixels | None:
-    """Return the values of an unpickled array uint8 (ROWS, 3072), flat; None for other data."""
+    """Return the flat values of an unpickled uint8 array (ROWS, 3072); None for other data."""
     match data:
         case _Inert(state=(1, shape, _Inert(given=(b"u1", *_)), False, bytes(content))):
             if shape == (ROWS, 3072) and len(content) == ROWS * 3072:
@@ -198,7 +198,7 @@ def _damaged(archive: Path, member: str, why: str) -> UserError:
 
 
 class _Inert:
-    """Stands for an object that numpy would build from a pickle; it only stores the arguments."""
+    """Stands for an object that numpy would build; it only stores the pickled arguments."""
 
     state: Any = None
 
@@ -210,7 +210,7 @@ class _Inert:
 
 
 class _PartsOnly(pickle.Unpickler):
-    """An unpickler that accepts only the names in Python 2's pickles of numpy arrays.
+    """An unpickler that accepts only the functions and classes in Python 2's pickles of arrays.
 
     A pickle can call anything that it can name. Even a numpy dtype is not safe: with a crafted
     dtype, arrays read memory at addresses that the pickle chooses.

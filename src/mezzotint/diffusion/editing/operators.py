@@ -118,12 +118,12 @@ def mask(known: Tensor) -> Operator:
 
 
 def average(factor: int) -> Operator:
-    """Return the operator that shrinks images to the means of ``factor * factor`` pixels."""
+    """Return the operator that shrinks images to the means of ``factor x factor`` blocks."""
     return Operator(lambda x: F.avg_pool2d(x, _whole(factor, x)))
 
 
 def bicubic(factor: int) -> Operator:
-    """Return the operator that shrinks images by a whole factor, bicubic with antialiasing."""
+    """Return the bicubic, antialiased operator that shrinks images by an integer factor."""
 
     def forward(x: Tensor) -> Tensor:
         size = [side // _whole(factor, x) for side in x.shape[2:]]
@@ -133,9 +133,10 @@ def bicubic(factor: int) -> Operator:
 
 
 def blur(sigma: float) -> Operator:
-    """Return the operator that blurs images by a Gaussian of ``sigma`` pixels.
+    """Return the operator that blurs images by a Gaussian with standard deviation ``sigma``.
 
-    The Gaussian is truncated at 3 sigma, and the borders are reflected.
+    ``sigma`` is in pixels. The Gaussian is truncated at 3 sigma, and images are reflected at their
+    borders.
     """
     if not 0 < sigma < math.inf:
         raise UserError(f"the `sigma` of a blur is {sigma:g}: choose more than 0 pixels")

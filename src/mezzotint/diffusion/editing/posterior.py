@@ -99,9 +99,9 @@ def mmps(
     covariance of x0 given x_t. So this is exact for Gaussian x0.
 
     The gradient of log p(y | x_t) contains the inverse of ``A V A^T + noise^2`` times ``y - A
-    x0_hat``, which ``iterations`` iterations of conjugate gradients approximate. Each iteration
-    needs one backward pass through the network, for a product with V (Rozet et al. 2024, arXiv
-    2405.13712, section 3).
+    x0_hat``. This product is approximated by ``iterations`` iterations of conjugate gradients. Each
+    iteration needs one backward pass through the network, for a product with V (Rozet et al. 2024,
+    arXiv 2405.13712, section 3).
     """
 
     def variance(back: Tensor, level: Level, transposed: Product) -> Tensor:

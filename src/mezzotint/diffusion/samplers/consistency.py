@@ -33,7 +33,7 @@ def consistency(
         denoise: The consistency function, ``denoise(x, level) -> x0``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels from noisy (x) to clean (the result); the spacing `angle` suits few steps.
-        eta: In [0, 1]: the share of new noise; 0 is deterministic.
+        eta: In [0, 1]: 0 is deterministic; 1 replaces all noise with new noise in each step.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 
     Raises:

@@ -13,7 +13,7 @@ from mezzotint.errors import UserError
 
 
 def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Tensor:
-    """Sample by DEIS (Zhang and Chen 2022, arXiv 2204.13902): tAB, with lambda as the time.
+    """Sample by tAB-DEIS (Zhang and Chen 2022, arXiv 2204.13902), with lambda as the time.
 
     The step from t to s is ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t /
     alpha_t) * e``. This is DDIM's step with e in place of eps_hat. With ``lambda = ln(alpha /

@@ -68,7 +68,7 @@ class Sampler:
 
         Raises:
             UserError: If the noise does not fall along the grid, there is no such option, or the
-                denoiser or the method returns a tensor of another shape or not finite.
+                denoiser or the method returns a tensor that is not finite or not in x's shape.
         """
         if not falls(grid):
             raise UserError(
