@@ -45,7 +45,7 @@ class Damaged(UserError):
 
 
 class Interrupted(Exception):
-    """Raised if a signal ended a training. The training is saved if it had made a step."""
+    """Raised if a signal stopped a training, which is saved if at least one step was done."""
 
     def __init__(self, number: int, begun: bool = True) -> None:
         self.number, self.name = number, signal.Signals(number).name
@@ -82,7 +82,7 @@ def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
 
 
 def warn(message: str) -> None:
-    """Warn of a result that may mislead; the warning names the line of the user's own code."""
+    """Warn of a result that may mislead, at the line of the user's code that called mezzotint."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] == "mezzotint":
         frame, level = frame.f_back, level + 1
@@ -124,19 +124,19 @@ def arguments_called(**names: str) -> Iterator[None]:
 def printable(text: str) -> str:
     r"""Escape characters that move a terminal's cursor or change the writing direction.
 
-    Names of files and classes may contain such characters, and bytes that are not UTF-8. Both are
-    written as Python's escapes, such as ``\x1b`` and ``\u202e``.
+    Names of files and classes may contain such characters, and bytes that are not UTF-8. These
+    characters and bytes are replaced by Python's escapes, such as ``\x1b`` and ``\u202e``.
     """
     return without_bidi(without_controls(text))
 
 
 def without_controls(text: str) -> str:
-    """Escape control characters, and bytes that are not UTF-8, in a text."""
+    """Escape the control characters in a text, and the bytes that are not UTF-8."""
     return _CONTROL.sub(_written_out, text)
 
 
 def without_bidi(text: str) -> str:
-    """Escape the characters that change the writing direction in a text."""
+    """Escape the characters in a text that change the writing direction."""
     return text if text.isascii() else _BIDI.sub(_written_out, text)
 
 

@@ -32,7 +32,7 @@ class Panel:
 
 
 def plot(axes: Any, panel: Panel, colour: Mapping[str, Any]) -> None:
-    """Draw a panel on a pair of axes; ``colour`` has the colour of each series by name."""
+    """Draw a panel on a pair of axes; ``colour`` maps the name of each series to its colour."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for name, points in panel.series.items():

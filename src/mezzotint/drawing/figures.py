@@ -19,7 +19,7 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def pairs(above: Tensor, below: Tensor) -> Image.Image:
-    """Draw each image of ``above``, with the image of the same index in ``below`` under it.
+    """Draw each image of ``above`` directly above the image of ``below`` with the same index.
 
     Both are uint8 (N, C, H, W). Each row of the drawing has COLUMNS images.
     """
@@ -39,8 +39,9 @@ def grid(
 ) -> Image.Image:
     """Arrange images uint8 (N, C, H, W) in a sheet, and enlarge small images to about 96 pixels.
 
-    With ``labels`` (N,), each class starts a new row of at most 16 images, with its name beside it.
-    Without labels, the sheet has about as many rows as columns, but rows of at least 8 images.
+    With ``labels`` (N,), each class starts a new row, which has the name of the class beside it,
+    and rows have at most 16 images. Without labels, a full row has about sqrt(N) images, or 8 if
+    that is more.
     """
     height, width = images.shape[2:]
     zoom = max(1, 96 // max(height, width)) if max(height, width) < 64 else 1

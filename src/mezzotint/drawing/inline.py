@@ -42,8 +42,8 @@ def png(image: Image.Image) -> str:
 def tiled(images: Tensor, columns: int) -> Image.Image:
     """Arrange images uint8 (N, C, H, W) in ``columns`` columns, with transparent gaps.
 
-    Images below 64 pixels are enlarged by a whole factor, to at most 96 pixels. Images above 160
-    pixels are shrunk to 160.
+    If the longer side of the images is below 64 pixels, it is multiplied by a whole number, to at
+    most 96 pixels. If it is above 160 pixels, it is shrunk to 160.
     """
     height, width = images.shape[2:]
     side = max(height, width)
@@ -90,8 +90,9 @@ def spreads(
 ) -> str:
     """Return a bar chart of means with standard deviations, as an <svg>.
 
-    ``series`` maps the name of each series to its "mean" and "std", which have one number for each
-    of ``names``. If ``grey_levels`` is set, the vertical axis runs from 0 to 255.
+    ``names`` are the labels along the horizontal axis. ``series`` maps the name of each series to
+    its "mean" and "std", each with one number for each label. If ``grey_levels`` is set, the
+    vertical axis runs from 0 to 255.
     """
     figure, axes = _blank()
     width = 0.8 / len(series)

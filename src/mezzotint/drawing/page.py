@@ -1,4 +1,4 @@
-"""A self-contained HTML page, rendered from plain data: it holds its images, but no scripts."""
+"""A self-contained HTML page, rendered from plain data, with embedded images and no scripts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its content; ``legend`` has pairs of a name in the charts and its colour."""
+    """A heading and its content; ``legend`` pairs the name of each series with its colour."""
 
     title: str
     text: str = ""
@@ -73,7 +73,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its title, lines of facts, and sections."""
+    """A page: its title, the lines of text below the title, and the sections."""
 
     title: str
     facts: Sequence[str]
@@ -101,7 +101,7 @@ def render(page: Page) -> str:
 
 
 def _readable(value: object) -> object:
-    """Escape the marks that would change the writing direction of the text after them."""
+    """Escape the characters that would change the writing direction of the text after them."""
     plain = isinstance(value, str) and not hasattr(value, "__html__")
     return without_bidi(str(value)) if plain else value
 

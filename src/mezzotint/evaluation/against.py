@@ -79,9 +79,9 @@ class Against:
 def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
     """Prepare the images to measure, or the images of a reference.
 
-    Images that are prepared already are returned unchanged. For other images, warns of JPEG files,
+    Images that are prepared already are returned unchanged. Otherwise, JPEG files cause a warning,
     because their artefacts affect the features. Raises UserError if the data cannot be prepared, or
-    if it is prepared already and ``how`` has options.
+    if an option in ``how`` is set for data that is prepared already.
     """
     found = prepared(data, how)
     files = 0 if isinstance(data, Prepared) else jpegs(found.source, found.split)
@@ -95,10 +95,10 @@ def images_of(data: Any, how: Preparation = PLAIN) -> Prepared:
 
 
 def prepared(data: Any, how: Preparation = PLAIN) -> Prepared:
-    """Return prepared data; data that is prepared already is returned unchanged.
+    """Prepare data; data that is prepared already is returned unchanged.
 
-    Raises UserError if the data cannot be prepared, or if it is prepared already and ``how`` has
-    options.
+    Raises UserError if the data cannot be prepared, or if an option in ``how`` is set for data that
+    is prepared already.
     """
     if isinstance(data, Prepared):
         _refuse(how, "prepared images")
@@ -144,10 +144,10 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
 def own_training_set(pipe: Pipeline, name: str = "") -> Against:
     """Return the training set of a pipeline.
 
-    If the pipeline has no ``home`` (the folder from which it was loaded), the training set is found
-    through a shipped model that was trained on the same data. ``name`` is the model's name in
-    errors. Raises UserError if the model does not record its training set, or if the data has
-    changed.
+    A pipeline without a ``home`` (the folder from which it was loaded) records only the fingerprint
+    of its training set. The set is then found through a shipped model with the same fingerprint.
+    ``name`` is the model's name in errors. Raises UserError if the model does not record its
+    training set, or if the data has changed.
     """
     homes = [pipe.home] if pipe.home else list(shipped.folders().values())
     for home in homes:

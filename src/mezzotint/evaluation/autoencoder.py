@@ -69,9 +69,9 @@ def of_codec(
 def originals(path: str | Path | None, data: Any, how: Preparation, count: int | None) -> Against:
     """Return up to ``count`` images to reconstruct, with their name for reports.
 
-    The images come from ``data``, a `Prepared` or an argument of `prepare`. If ``data`` is None,
-    they are the held-out images of the run or checkpoint at ``path``, or its training images if
-    none are held out. Raises UserError if the data cannot be prepared, if ``data`` is None and
+    The images come from ``data``, which is anything that `prepare` takes or returns. If ``data`` is
+    None, they are the held-out images of the run or checkpoint at ``path``, or its training images
+    if none are held out. Raises UserError if the data cannot be prepared, if ``data`` is None and
     ``path`` is not a run or a checkpoint, and for fewer than 10 images.
     """
     if data is None and (how.split, how.range) != (None, None):

@@ -19,10 +19,11 @@ from mezzotint.networks.conditions import Condition, ImageCondition, check_names
 def condition_of(
     words: Sequence[str], conditions: Sequence[Condition]
 ) -> dict[str, tuple[Any, int]]:
-    """Parse words such as ``age=30,40`` into conditions by name.
+    """Parse words of the form NAME=VALUE, such as ``age=30,40``.
 
-    The result holds, for each condition, its values and the number of images that they describe.
-    Raises UserError for a word of another form, and for a condition that the model does not have.
+    The result maps the name of each condition to a pair: its values, and the number of images that
+    these values are for. Raises UserError for a word without "=", and for a condition that the
+    model does not have.
     """
     known = {each.name: each for each in conditions}
     found: dict[str, tuple[Any, int]] = {}

@@ -143,7 +143,7 @@ def grid_of(out: Path) -> Path:
 def made_by(
     pipe: Pipeline, given: Given | None, in_turn: bool, seed: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return all that a request's samples depend on, except their number, as a dict for JSON.
+    """Return what determines the samples of a request, except their number, as a dict for JSON.
 
     ``in_turn`` is set if the user gave no conditions; the samples then take all classes in turn.
     """
@@ -251,7 +251,7 @@ def _mark(out: Path) -> dict[str, Any]:
 def _save_grid(
     images: Tensor, labels: list[int] | None, pipe: Pipeline, out: Path, mark: dict[str, Any]
 ) -> None:
-    """Save a grid and its settings atomically, so that a crash leaves the old grid or the new."""
+    """Save a grid and its settings atomically: a crash leaves the old grid or the new grid."""
     shown = images[:GRID]
     sheet = figures.grid(pipe.values.visible(shown), labels and labels[: len(shown)], names(pipe))
     with files.beside(grid_of(out)) as partial:

@@ -91,13 +91,13 @@ def measure_samples(
     share: Share = ALONE,
     follow: Follow = lambda what, done, total: None,
 ) -> Iterator[tuple[Features, list[Figure]]]:
-    """Measure a model by samples of all classes in turn, for each number of samples in ``tiers``.
+    """Measure a model by samples of all classes in turn, at each of the sample counts ``tiers``.
 
-    The numbers in ``tiers`` must rise. Each tier keeps the samples of the tier before it, and adds
-    more. The samples are kept in ``folder``. For each tier and each `Measure`, the first process
-    yields the features and the figures of the samples. The other processes make their blocks of
-    samples, compute features, and yield nothing. Raises UserError if a metric or a setting does not
-    exist or does not suit the model, and if the first tier has fewer than 10 samples.
+    The counts must increase. The samples are kept in ``folder``, so for each count only the missing
+    samples are made. For each count and each `Measure`, the first process yields the features and
+    the figures of the samples. The other processes make their blocks of samples, compute features,
+    and yield nothing. Raises UserError if a metric or a setting does not exist or does not suit the
+    model, and if the first count is below 10.
     """
     enough(tiers[0])
     if batch < 1:
@@ -133,7 +133,7 @@ def _see(
     share: Share,
     follow: Follow,
 ) -> None:
-    """Extend ``features`` to the first ``tier`` samples; several processes share this work.
+    """Add to ``features`` until they cover ``tier`` samples; several processes share this work.
 
     The processes take the blocks of samples in turn; see `gather`.
     """

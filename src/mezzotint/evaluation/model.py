@@ -40,9 +40,9 @@ def of_model(
     """Measure a model for each number of samples in ``counts``; return the result for the last.
 
     The reference is ``Against.of(data, preparation)``, or the model's training set if ``data`` is
-    None. Unless ``preparation`` has a size or ``data`` is prepared, the reference images are scaled
-    and cropped to the size of the samples. ``name`` is the model's name in figures.jsonl. The other
-    arguments are described at `evaluate`.
+    None. Images in ``data`` that are not prepared are scaled and cropped to the size in
+    ``preparation``, by default the size of the samples. ``name`` is the model's name in
+    figures.jsonl. The other arguments are described at `evaluate`.
     """
     settings = dict(settings or {})
     how = chosen(pipe.defaults, settings)
@@ -101,7 +101,8 @@ def _ready(
 ) -> tuple[Pipeline, dict[str, Any]]:
     """Return the pipeline as it will be measured, and a description of it for figures.jsonl.
 
-    The pipeline gets the ``precision``, and ``weaker`` for autoguidance, if they are given.
+    If ``precision`` is given, the pipeline computes in this precision. If ``weaker`` is given, this
+    model guides the pipeline (autoguidance).
     """
     facts = {"model": name or str(pipe.home or "")}
     if weaker is not None:

@@ -63,9 +63,9 @@ def evaluate(
 
     Args:
         pipe: A model or an autoencoder, or a path or name that `load` or `load_codec` takes.
-        data: The reference: an argument or a result of `prepare`, or the file of a reference. By
-            default it is the model's training set. For an autoencoder, ``data`` are the images to
-            reconstruct, by default the held-out images of its data set.
+        data: The reference: anything that `prepare` takes or returns, or the file of a reference.
+            By default it is the model's training set. For an autoencoder, ``data`` are the images
+            to reconstruct, by default the held-out images of its data set.
         samples: The number of samples of a model, by default 10,000, or of images that an
             autoencoder reconstructs, by default all. It may be text such as "10k".
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
@@ -150,11 +150,11 @@ def compare(
 ) -> dict[str, Figure]:
     """Measure images against other images, in the features of a network.
 
-    Each set is an argument or a result of `prepare`: a name, a path, an array or a tensor. Arrays
-    and tensors are (N, H, W, C) or (N, C, H, W), of uint8, or of float with their ``range``.
-    ``images_b`` may also be the file of a reference. Grey images are measured as RGB with three
-    equal channels, and values that are not 8-bit are scaled to 8 bits; both cause a warning. The
-    features of ``images_b`` are kept in the cache.
+    Each set is anything that `prepare` takes or returns: a name, a path, an array, a tensor or
+    prepared data. Arrays and tensors are (N, H, W, C) or (N, C, H, W), of uint8, or of float with
+    their ``range``. ``images_b`` may also be the file of a reference. Grey images are measured as
+    RGB with three equal channels, and values that are not 8-bit are scaled to 8 bits; both cause a
+    warning. The features of ``images_b`` are kept in the cache.
 
     Args:
         images_a: The images to measure, such as a model's samples.

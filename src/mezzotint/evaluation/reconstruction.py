@@ -43,9 +43,9 @@ def reconstruct(
 ) -> Reconstructions:
     """Encode images, decode the posterior's mean, and compare the results with the originals.
 
-    Returns the figures of this comparison, and the mean and standard deviation of the latents. Both
-    are computed from the moments of the posterior, so nothing is drawn. The figures, each with its
-    95 % interval, are:
+    Returns the figures of this comparison, and the mean and standard deviation of the latents,
+    which are computed from the posterior's moments. No latents are sampled. The figures, each with
+    its 95 % interval, are:
 
     - the distances in DISTANCES whose names are in ``chosen``, once with each Measure in
       ``measures``; the reference of each Measure must be made from the originals;

@@ -29,10 +29,10 @@ class Request:
     """The options of a measurement, and the destination of its figures.
 
     ``networks`` are names of feature networks. If there are none, the reference's own network is
-    used (`Against.network`). ``metrics`` are names of metrics; None means all. The figures are
-    appended to figures.jsonl in the folder ``out``, and some measured images are drawn there; None
-    writes nothing. ``follow`` is called with the progress, and ``say`` with each group of figures
-    that is measured.
+    used (`Against.network`). ``metrics`` are names of metrics; None means all. If a folder ``out``
+    is given, the figures are appended to its figures.jsonl, and some measured images are drawn
+    there. ``follow`` is called with the progress, and ``say`` with each group of figures that is
+    measured.
     """
 
     networks: tuple[str, ...] = ()

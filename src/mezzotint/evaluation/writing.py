@@ -33,9 +33,9 @@ def write_share(
 ) -> Tensor:
     """Make this process's share of the requested samples, write it to a folder, and return it.
 
-    ``rows`` are the conditions of all requested samples. The first process calls ``grid`` with its
-    first batch, to draw the grid. Each process makes whole batches, because the size of a
-    batch affects how its images are rounded.
+    ``rows`` has the conditions of all requested samples. The first process calls ``grid`` with its
+    first batch, to draw the grid. The size of a batch affects how its samples are rounded, so each
+    process makes the same batches that a single process would make.
     """
     size, batches = request.batch, -(-request.n // request.batch)
     if batches < share.count and not share.number:

@@ -146,9 +146,9 @@ def _scheduler(around: list[Path], index: dict[str, Any]) -> dict[str, Any] | No
 
 
 def _part(index: dict[str, Any], name: str) -> bool:
-    """Return whether a pipeline's model_index.json (``index``) states a part.
+    """Return whether a pipeline's model_index.json (``index``) lists the part ``name``.
 
-    A part is stated as ``[library, class]`` or by its settings. ``[null, null]`` means that the
+    A part is listed with ``[library, class]`` or with its settings. ``[null, null]`` means that the
     pipeline lacks the part.
     """
     said = index.get(name)
@@ -156,7 +156,7 @@ def _part(index: dict[str, Any], name: str) -> bool:
 
 
 def _class(index: dict[str, Any], name: str) -> str | None:
-    """Return the class that a pipeline's model_index.json states for a part, or None."""
+    """Return the class that a pipeline's model_index.json lists for a part, or None."""
     said = index.get(name)
     return said[1] if isinstance(said, list) and len(said) == 2 else None
 

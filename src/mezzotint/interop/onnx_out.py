@@ -60,7 +60,7 @@ class Model:
 
 
 class _Called(nn.Module):
-    """A module for export that calls a function; ``modules`` are used by the function."""
+    """A module that calls a function, for export; ``modules`` become its submodules."""
 
     def __init__(self, call: Callable[..., Tensor], *modules: nn.Module) -> None:
         super().__init__()

@@ -73,8 +73,8 @@ def read_scheduler(
         latents: Whether the model works in latents, which are not clipped.
 
     Raises:
-        UserError: If `schedule` refuses the settings, or if ``outputs`` is not ``channels`` and the
-            config has a variance_type other than learned_range.
+        UserError: If `schedule` refuses the settings, or if ``outputs`` differs from ``channels``
+            and the config has a variance_type other than learned_range.
     """
     notes = [] if config is not None else [ASSUMED]
     config = config or {}

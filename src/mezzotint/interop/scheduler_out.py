@@ -14,10 +14,10 @@ NAMES = {ours: theirs for theirs, ours in PREDICTIONS.items()}
 
 
 def scheduler_config(schedule: Schedule, prediction: str, clip: bool) -> dict[str, Any]:
-    """Return the ``scheduler_config.json`` that describes the levels of a schedule.
+    """Return the ``scheduler_config.json`` that describes a schedule.
 
     Args:
-        schedule: The levels.
+        schedule: The schedule of the model; the scheduler gets the same timesteps.
         prediction: The type of the predictions that the scheduler receives: "eps", "x0" or "v".
         clip: Whether the scheduler clips the estimate of x0 to [-1, 1].
     """

@@ -144,9 +144,9 @@ def unet_settings(config: dict[str, Any]) -> Settings:
 
 
 def of_ddpm(attention: tuple[int, ...], groups: int) -> dict[str, Any]:
-    """Return the fields of UNet2DConfig, besides those of UNetConfig, that describe a UNet.
+    """Return the fields that only UNet2DConfig has, with the values that make a UNet2D a UNet.
 
-    ``attention`` and ``groups`` are the fields of its UNetConfig.
+    ``attention`` and ``groups`` are fields of the UNetConfig.
     """
     return {
         "attention_down": attention,

@@ -87,8 +87,8 @@ class Foreign:
         kind: "kl" for VAE, "tiny" for TinyVAE.
         fields: The fields of VAEConfig or TinyVAEConfig.
         channels: The channels of an image.
-        weights: The weights under the keys of VAE or TinyVAE. `folder.unmatched` compares them with
-            the network's.
+        weights: The weights under the keys of VAE or TinyVAE. `folder.unmatched` can check that
+            they match the network.
         scale, shift: One number for each channel of the latents z; the input of a diffusion model
             is ``(z - shift) * scale``. They are ``scaling_factor`` and ``shift_factor``, or
             ``scaling_factor / latents_std`` and ``latents_mean``.

@@ -118,8 +118,8 @@ def gather(
 ) -> None:
     """Compute features of images, and add them to ``seen``; several processes share this work.
 
-    The processes take the parts in turn. The other processes write their features to files, which
-    the first process reads and removes. Only the first process keeps the features.
+    The processes take the parts in turn. Only the first process adds features to ``seen``; the
+    other processes write theirs to files, which the first process reads and removes.
 
     Args:
         seen: The features so far.
@@ -128,8 +128,8 @@ def gather(
         images: ``images(start, end)`` returns a part, uint8 (n, 3, H, W).
         place: The beginning of the files' paths, on a disk that all processes share.
         share: This process's share of the work.
-        on_batch: Called by the first process after each of its batches, with the number of images
-            up to the end of the batch.
+        on_batch: Called by the first process after each of its batches, with one more than the
+            index of the last image in the batch.
     """
     passed = [Path(f"{place}-{start:06d}.safetensors") for start, _ in parts]
     for k in range(share.number, len(parts), share.count):

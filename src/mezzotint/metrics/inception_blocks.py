@@ -91,8 +91,8 @@ class BlockC(nn.Module):
     """A block at 17x17 pixels, with four branches.
 
     The first has a 1x1 convolution, the second a 7x7 convolution, the third two 7x7 convolutions,
-    and the fourth an average pool. A 7x7 convolution is made of a 1x7 and a 7x1 convolution with
-    ``c`` channels inside.
+    and the fourth an average pool. A 7x7 convolution is made of a 1x7 and a 7x1 convolution. In
+    each branch, all convolutions but the last have ``c`` output channels.
     """
 
     def __init__(self, i: int, c: int) -> None:

@@ -74,13 +74,13 @@ def of_distance(
     ``distance(mean, covariance)`` is the distance to the reference. The features ``rows`` (N, D)
     are split at random into two halves, many times. The bias of d is c/N to first order (Chong and
     Forsyth 2020, arXiv 1911.07023), so a linear extrapolation in 1/N gives the limit
-    ``2 d(N) - d(N/2)``, where d(N/2) is the mean over all halves. Let a and b be the distances of
-    the two halves of a split. The halves share no rows, so ``var a = E (a - b)^2 / 2``, and d(N)
-    has half of that variance. (A bootstrap repeats rows. If the distance is mostly bias, a
-    bootstrap greatly overestimates the spread.)
+    ``2 d(N) - d(N/2)``, where d(N/2) is the mean distance of all the halves. Let a and b be the
+    distances of the two halves of a split. The halves share no rows, so
+    ``var a = E (a - b)^2 / 2``, and d(N) has half of that variance. (A bootstrap repeats rows. If
+    the distance is mostly bias, a bootstrap greatly overestimates the spread.)
 
-    If the ``labels`` (N,) are balanced, both halves are balanced too, because fixed class counts do
-    not contribute to the spread.
+    If the class counts in ``labels`` (N,) differ by at most 1, each class is split evenly between
+    the halves, because random class counts would add to the spread.
 
     Raises LeftOut for fewer than LEAST rows.
     """

@@ -17,9 +17,9 @@ CHUNK = 4096  # rows that are converted to float64 at a time
 class Moments:
     """The mean (D,) and the scatter (D, D) of n rows of D features, in float64.
 
-    The scatter is ``sum_i (x_i - mean)(x_i - mean)^T``. The sum of two Moments has the moments of
-    both sets of rows together (Chan, Golub and LeVeque 1983), without the cancellation of plain
-    sums of squares.
+    The scatter is ``sum_i (x_i - mean)(x_i - mean)^T``. ``a + b`` gives the moments of the rows of
+    a and b together (Chan, Golub and LeVeque 1983). This avoids the cancellation that plain sums of
+    squares suffer from.
     """
 
     n: int

@@ -143,10 +143,10 @@ def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
     """Load a feature network by its name.
 
     ``cifar10`` and ``glyphs`` are in the package. ``imagenet`` is EfficientNet-Lite0, whose weights
-    the extra ``imagenet`` installs. ``inception`` is the network that defines FID, and
-    ``inception-pytorch-fid`` is the same network, for which images are resized and scaled as
-    pytorch-fid does. The weights of these two come from the file $MEZZOTINT_INCEPTION, or are
-    downloaded once. Raises UserError for any other name, and if weights are not available.
+    the extra ``imagenet`` installs. ``inception`` is the network that defines FID.
+    ``inception-pytorch-fid`` is the same network, but resizes and scales images as pytorch-fid
+    does. The weights of these two come from the file $MEZZOTINT_INCEPTION, or are downloaded once.
+    Raises UserError for any other name, and if weights are not available.
     """
     with devices.loading():
         return NETWORKS[name](torch.device(device))

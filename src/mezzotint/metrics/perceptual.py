@@ -39,14 +39,13 @@ def perceptual(name: str, device: torch.device | str = "cpu") -> Distance:
 
     over the stages l of a network, whose features x_l, y_l are scaled to unit length over the
     channels. The names ``cifar10`` and ``glyphs`` are the package's own classifiers, and
-    ``imagenet`` is EfficientNet-Lite0 of the extra ``imagenet``. These have w = 1, and images keep
-    their resolution. ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the file that
-    $MEZZOTINT_LPIPS names.
+    ``imagenet`` is EfficientNet-Lite0 of the extra ``imagenet``. With these three names, w is 1,
+    and images keep their resolution. ``lpips`` is LPIPS 0.1 of VGG16 with its learned w, from the
+    file that $MEZZOTINT_LPIPS names.
 
     Images are (B, 3, H, W), float in about [-1, 1], at least 16x16. The gradient goes to x, and to
-    y if y requires a gradient; the weights are frozen. Under autocast, the network computes in the
-    type of autocast, and the distance of its features in float32. Distances with different names
-    have different scales.
+    y if y requires a gradient; the weights are frozen. Under autocast, features are computed in
+    autocast's type, and compared in float32. Distances with different names have different scales.
 
     Source: Zhang et al. 2018 (arXiv 1801.03924), eq. 1. Raises UserError for an unknown name, and
     if weights are not available. The distance raises UserError for images of other types or shapes.
@@ -87,9 +86,9 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def _check(x: Tensor, y: Tensor) -> Tensor:
-    """Return x. Raises UserError unless x and y are float (B, 3, H, W), equally large.
+    """Return x, after checking both images.
 
-    Their sides must have at least 16 pixels.
+    Raises UserError unless x and y are float (B, 3, H, W), of the same shape and at least 16x16.
     """
     if not (x.is_floating_point() and y.is_floating_point()):
         raise UserError(f"the images are {x.dtype} and {y.dtype}: give floats in [-1, 1]")
