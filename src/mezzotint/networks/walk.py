@@ -90,7 +90,7 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile for a CPU: True for sampling, and for the training of a narrow network.
+        """Whether to compile for a CPU: True for sampling, and for training a narrow network.
 
         Compilation would also make the training of a wide network faster, but would need more
         memory.

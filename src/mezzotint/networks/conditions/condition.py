@@ -133,7 +133,7 @@ class Layered(FromZero):
 
 
 def as_array(value: Any) -> npt.NDArray[Any]:
-    """Convert a user's values to an array; rows of different lengths become ``np.asarray(None)``."""
+    """Convert a user's values to an array; rows of unequal length become ``np.asarray(None)``."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype == torch.bfloat16 else value
