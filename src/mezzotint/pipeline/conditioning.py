@@ -63,7 +63,7 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
 
 def never_dropped(objective: object, conditions: Sequence[Condition]) -> str:
     """Return a warning if the training with an objective never dropped a condition, else ""."""
-    if not conditions or getattr(objective, "label_dropout", 1):
+    if not conditions or getattr(objective, "label_dropout", True):
         return ""
     return (
         "the training has `label_dropout=0`, so guidance and samples without a condition are "
