@@ -107,7 +107,7 @@ def test_a_budget_is_as_many_steps_as_it_pays_for(sampler: str) -> None:
     for calls in range(least, 30):
         steps = how.within(calls).steps
         assert cost(steps) <= calls < cost(steps + 1)
-    with pytest.raises(mz.UserError, match=f"sampler: give {least} or more, for ") as wrong:
+    with pytest.raises(mz.UserError, match=f"sampler: give {least} or more, enough for ") as wrong:
         how.within(least - 1)
     assert len(str(wrong.value).splitlines()) == 1
 

@@ -54,7 +54,12 @@ PIXELS = np.zeros((4, 4, 3), np.uint8)
     [
         (PIXELS / 255, 0, 2, r"row 0 to float64 \(4, 4, 3\): .* of uint8 or uint16"),
         (PIXELS[0], 0, 2, r"row 0 to uint8 \(4, 3\)"),
-        (PIXELS.astype(np.float32), 0, 2, "row 0 to float32 .* of float32 with a stated range"),
+        (
+            PIXELS.astype(np.float32),
+            0,
+            2,
+            "row 0 to float32 .* of float32 if the source or `range` states the range",
+        ),
         (PIXELS, 1, 2, "has 1 class, but row 0 has the label 1"),
         (PIXELS, -1, 2, "has 1 class, but row 0 has the label -1"),
         (PIXELS, 0, 3, "has 2 items, but its `count` is 3"),

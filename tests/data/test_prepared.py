@@ -161,7 +161,7 @@ def test_a_class_of_which_all_are_skipped(animals, cache):
     (animals / "dogs" / "d").rename(animals / "dogs" / "d.png")
     for file in (animals / "dogs").iterdir():
         file.write_bytes(b"")
-    with pytest.raises(UserError, match="without them no image of dogs is left"):
+    with pytest.raises(UserError, match="without them no image with the label dogs is left"):
         prepare(str(animals), skip_bad=True)
     with pytest.raises(UserError, match="2 of 2 images cannot be read, and `skip_bad=True` leaves"):
         prepare(str(animals / "dogs"), skip_bad=True)

@@ -60,7 +60,9 @@ def test_from_the_shell(noise, tmp_path, capsys):
     mine.write_bytes(b"mine")
     code, _, err = call(capsys, *words, "--examples", str(mine))
     assert (code, mine.read_bytes()) == (2, b"mine")
-    assert "mine.png exists and is not a grid of examples: choose another --examples" in err
+    assert (
+        "mine.png exists and is not a grid of examples: choose another file for --examples" in err
+    )
     assert "end it in .png" in call(capsys, *words, "--examples", "grid.jpg")[2]
     code, _, err = call(capsys, *words)
     assert code == 2

@@ -224,7 +224,7 @@ def test_arrays_are_conditions_by_their_type(few_glyphs: None) -> None:
         (np.full((6, 2), np.nan), "is not finite"),
         (np.zeros((6, 2)), "the same for all images"),
         (np.zeros((6, 8, 8, 3), np.float32), "uint8"),
-        (np.zeros((6, 5, 5, 3), np.uint8), "times the size of the other"),
+        (np.zeros((6, 5, 5, 3), np.uint8), "a whole multiple of the other's size"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(value: np.ndarray, message: str) -> None:

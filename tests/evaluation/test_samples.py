@@ -101,7 +101,7 @@ def test_samples_of_a_users_own_function_are_made_again_if_its_code_changes(
     how = {"clipping": "mine", "sampler": "mine", "steps": 1}
     mz.write_samples(pipe, tmp_path / "out", 1, **how)
     monkeypatch.setitem(mz.SAMPLERS, "mine", mz.Sampler(second))
-    with pytest.raises(UserError, match="of other weights or code: choose another `out`"):
+    with pytest.raises(UserError, match="with other weights or code: choose another `out`"):
         mz.write_samples(pipe, tmp_path / "out", 1, **how)
 
 

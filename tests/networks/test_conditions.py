@@ -97,7 +97,7 @@ def test_a_small_image_is_repeated_and_a_large_one_is_folded() -> None:
     repeated = beside.get_submodule("condition_small").aligned(value, X)
     assert torch.equal(repeated, F.interpolate(value, scale_factor=2, mode="nearest"))
     assert beside.get_submodule("condition_l").aligned(large.some(2), X).shape == (2, 16, 8, 8)
-    with pytest.raises(UserError, match="times the size of the other"):
+    with pytest.raises(UserError, match="a whole multiple of the other's size"):
         SMALL.fitted((3, 8, 16))
 
 

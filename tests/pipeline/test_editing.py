@@ -254,7 +254,7 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         (lambda p, x, m: p.vary(x[..., :8]), r"but the model's are \(3, 16, 16\): scale and crop"),
         (lambda p, x, m: p.vary(x[:0]), "there are no `images`"),
         (lambda p, x, m: p.vary(x, 1.5), r"`strength` is 1\.5: choose 0 to 1"),
-        (lambda p, x, m: p.vary(x, 0.01, steps=10), "rounds to none of the 10 steps"),
+        (lambda p, x, m: p.vary(x, 0.01, steps=10), "rounds to 0 of the 10 steps"),
         (lambda p, x, m: p.vary(x, 0.5, [0, 1]), "2 `labels` for 3 images"),
         (lambda p, x, m: p.vary(x, 0.5, "z"), "there is no class 'z'"),
         (lambda p, x, m: p.invert(x, sampler="ddpm"), "needs a deterministic sampler"),
@@ -276,7 +276,10 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         (lambda p, x, m: p.restore(x, lambda x: x, method="x"), "unknown method 'x'"),
         (lambda p, x, m: p.restore(x / torch.tensor(0.0), lambda x: x), "are not finite"),
         (lambda p, x, m: p.restore(x.long(), lambda x: x), "images are torch.int64: convert"),
-        (lambda p, x, m: p.restore(x.float(), lambda x: x), "`y` is larger than what the operator"),
+        (
+            lambda p, x, m: p.restore(x.float(), lambda x: x),
+            "`y` is too large to be the operator's output",
+        ),
         (lambda p, x, m: p.restore(x, mz.OPERATORS["mask"](m)), "cannot come from the operator"),
         (lambda p, x, m: p.restore(x, mz.OPERATORS["blur"](9)), "reaches 27 pixels, too far"),
         (

@@ -180,7 +180,7 @@ def test_bf16_makes_nearly_the_same_pictures(pipe: mz.Pipeline) -> None:
         ({"nfe": 0}, "a budget of 0 denoiser calls is too small for the sampler: give 1 or more"),
         (
             {"sampler": "heun", "nfe": 2},
-            "a budget of 2 denoiser calls .* give 3 or more, for 2 steps",
+            "a budget of 2 denoiser calls .* give 3 or more, enough for 2 steps",
         ),
         ({"nfe": "5"}, "`nfe` is '5': give a whole number"),
         ({"nfe": 1001}, "`steps` is 1001: choose 1 to 1000"),

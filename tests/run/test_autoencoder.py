@@ -214,7 +214,7 @@ def test_a_taesd_is_no_beginning(tiny_vae, tmp_path: Path) -> None:
     config = {f"num_{side}_blocks": many for side, many in blocks.items()}
     config |= {f"{side}_block_out_channels": (8, 8) for side in blocks}
     (folder / "config.json").write_text(json.dumps({"_class_name": "AutoencoderTiny", **config}))
-    with pytest.raises(mz.UserError, match="is a TAESD, which cannot be trained here"):
+    with pytest.raises(mz.UserError, match="is a TAESD, which mezzotint cannot train"):
         finish(replace(tiny_vae, init=str(folder)), tmp_path / "run")
     assert load_codec(folder).latent_shape((3, 32, 32)) == (4, 16, 16)
     assert not (tmp_path / "run").exists()

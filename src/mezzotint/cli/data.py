@@ -78,7 +78,9 @@ def _check_free(path: Path) -> None:
     with suppress(OSError, SyntaxError, ValueError), Image.open(path, formats=["PNG"]) as image:
         ours = MARK in image.info
     if path.exists() and not ours:
-        raise UserError(f"{path} exists and is not a grid of examples: choose another `examples`")
+        raise UserError(
+            f"{path} exists and is not a grid of examples: choose another file for `examples`"
+        )
 
 
 def _draw(name: str, flags: DataFlags, path: Path) -> None:

@@ -210,7 +210,7 @@ def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
     peak = pipe.values.high - pipe.values.low
     psnr = 10 * log10(peak**2 / error) if error else inf
     back = f"with a PSNR of {psnr:.1f} dB" if error else "exactly"
-    print(f"wrote the noise of the images to {place}; sampling from it reproduces them {back}")
+    print(f"wrote the noise to {place}; sampling from it reproduces the images {back}")
     return {"noise": place, "psnr": psnr}
 
 

@@ -162,7 +162,7 @@ def _check(
         names = shown([source.classes[label] for label in sorted(lost) if source.classes], 5)
         raise UserError(
             f"{len(bad)} images cannot be read, and without them no "
-            f"image{' of ' + names if names else ''} is left: repair or replace them"
+            f"image{' with the label ' + names if names else ''} is left: repair or replace them"
         )
 
 

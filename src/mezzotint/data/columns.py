@@ -208,8 +208,8 @@ def _of_array(name: str, value: Any, count: int) -> Column:
         return numbers(name, array.reshape(count, -1))
     hint = "; if each image has one class, give `labels` instead" if array.ndim == 1 else ""
     raise UserError(
-        f"{what} is {array.dtype} {array.shape}: for numbers give float (N, D), for several "
-        f"labels zeros and ones (N, K), for images uint8 (N, H, W, C){hint}"
+        f"{what} is {array.dtype} {array.shape}: give numbers as float (N, D), several labels "
+        f"of each image as zeros and ones (N, K), images as uint8 (N, H, W, C){hint}"
     )
 
 
@@ -242,8 +242,8 @@ def _fitted(
             return fit(pixels, (sides[0], sides[1]))
     raise UserError(
         f"{name!r} of {item} has {height}x{width} pixels, but the image has "
-        f"{before[0]}x{before[1]} (height x width): scale one of the two to 1, 2, 3 ... times the "
-        "size of the other"
+        f"{before[0]}x{before[1]} (height x width): scale one of the two to a whole multiple of "
+        "the other's size"
     )
 
 

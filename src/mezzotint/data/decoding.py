@@ -85,7 +85,7 @@ class Decoding:
             found = f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__
             raise UserError(
                 f"the source {self.source.name} decodes {item.name} to {found}: return (H, W, C) "
-                "of uint8 or uint16, or of float32 with a stated range"
+                "of uint8 or uint16, or of float32 if the source or `range` states the range"
             )
         if pixels.dtype != np.float32:
             return

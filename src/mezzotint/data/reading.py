@@ -106,8 +106,8 @@ def passing(what: str, error: BaseException) -> UserError:
         return UserError(f"there is no file {what}: give the path of an existing file")
     reason = getattr(error, "strerror", None) or "out of memory"
     return UserError(
-        f"{what} cannot be read ({reason}): correct this and try again (`skip_bad` leaves out only "
-        "images that are damaged)"
+        f"{what} cannot be read ({reason}): remove the cause and try again (`skip_bad` leaves "
+        "out only damaged images)"
     )
 
 

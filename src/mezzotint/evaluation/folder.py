@@ -196,7 +196,8 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
         name, holds = other[0], f"{out} holds {counted(len(found), 'sample')}"
         if name == MADE_OF or name not in mark:
             raise UserError(
-                f"{holds} of another model, or of other weights or code: choose another `out`"
+                f"{holds} of another model, or made with other weights or code: choose another "
+                "`out`"
             )
         was, now = (_short(each[name]) for each in (mark, facts))
         raise UserError(f"{holds} made with `{name}={was}`, not {now}: choose another `out`")

@@ -77,7 +77,10 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, 
             "(N, K), with at least one row for each part"
         )
     if p.min() < 0 or not torch.allclose(p.sum(1), p.new_ones(()), rtol=0, atol=1e-3):
-        raise UserError("the rows are not probabilities: apply a softmax first")
+        raise UserError(
+            "a row of `probabilities` has negative values or does not sum to 1: apply a softmax "
+            "first"
+        )
     scores = torch.stack([_score(part) for part in parts(p, splits)])
     return float(scores.mean()), float(scores.std(correction=0))
 

@@ -160,8 +160,8 @@ def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
     lost = [name for name, off in plain.items() if getattr(how, name) != off] + lost
     if lost:
         warn(
-            f"the model's defaults have `{lost[0]}`, which the exported {where} ignores: it "
-            "makes other images than the model"
+            f"the model's defaults have `{lost[0]}`, which the exported {where} ignores, so "
+            "its images differ from the model's"
         )
 
 

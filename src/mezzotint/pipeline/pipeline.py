@@ -269,7 +269,7 @@ class Pipeline:
             raise few_step.guided(self.few_step)
         if self.few_step and self.every and given is None:
             name = "labels" if self.classes else "condition"
-            raise UserError(f"this few-step model was always trained with {name}: give `{name}`")
+            raise UserError(f"this few-step model cannot sample without {name}: give `{name}`")
         cond = given and {name: sent(rows, self.device) for name, rows in given.items()}
         plain = self._denoiser(cond)
         if self.weaker:

@@ -293,8 +293,12 @@ def restore(
         _check_range(operator, seen[:1], zeros.float(), noise)
     codec = pipe.codec
     if method != "dps" and (isinstance(codec, Latents) or not operator.linear):
-        why = "works in latents" if isinstance(codec, Latents) else "is given a nonlinear operator"
-        raise UserError(f'this model {why}: choose `method="dps"`')
+        why = (
+            "this model works in latents"
+            if isinstance(codec, Latents)
+            else "the operator is not linear"
+        )
+        raise UserError(f'{why}: choose `method="dps"`')
     if isinstance(codec, Latents):
         decoded, pixels = codec, operator
         operator = Operator(lambda z: pixels(decoded.pixels(z)), linear=False)
@@ -343,8 +347,8 @@ def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> N
     size, noisy = y.norm(), 2 * noise * y.numel() ** 0.5
     if size > 2 * operator.norm(like) * like.numel() ** 0.5 + noisy:
         raise UserError(
-            "`y` is larger than what the operator makes of any image in [-1, 1]: compute it from "
-            "images on that scale"
+            "`y` is too large to be the operator's output for images in [-1, 1]: compute `y` from "
+            "images in this range"
         )
     apart = (y - operator(pseudoinverse(operator, y, like))).norm()
     if apart > IMPOSSIBLE * size + noisy:

@@ -63,7 +63,7 @@ def vary(
     made = round(strength * edit.how.steps)
     if made == 0:
         raise UserError(
-            f"a `strength` of {strength:g} rounds to none of the {edit.how.steps} steps: raise "
+            f"a `strength` of {strength:g} rounds to 0 of the {edit.how.steps} steps: raise "
             "`strength` or `steps`"
         )
     grid = edit.grid[edit.how.steps - made :]

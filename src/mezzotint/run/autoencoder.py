@@ -56,7 +56,7 @@ def _initial(init: str) -> VAE:
     vae = load_codec(init, "cpu", "float32").vae
     if not isinstance(vae, VAE):
         raise UserError(
-            f"{init} is a TAESD, which cannot be trained here: give a KL autoencoder as `init`"
+            f"{init} is a TAESD, which mezzotint cannot train: give a KL autoencoder as `init`"
         )
     return vae
 

@@ -49,7 +49,7 @@ def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[s
     begun = start(None, new.folder, resume)
     was, now = (getattr(each.objective, "teacher", "") for each in (begun.base, base))  # type: ignore[union-attr]
     if was != now:
-        made = f"was distilled from {was}" if was else "is not a distillation"
+        made = f"was distilled from {was}, not from {now}" if was else "is not a distillation"
         raise UserError(f"{new.folder} {made}: choose another `out`")
     return begun
 

@@ -97,7 +97,7 @@ def take_weights(
             said += [f"{counted(len(new), *noun)} ({shown(new, 5)})"] * bool(new)
     if sum(v.numel() for v in fits.values()) < sum(v.numel() for v in ours.values()) / 2:
         raise UserError(
-            f"the weights of {experiment.init} fit less than half of the network (no fit for "
+            f"the weights of {experiment.init} fit less than half of the network (they do not fit "
             f"{shown(anew, 3)}): leave out the options that change the network"
         )
     net.load_state_dict(ours | fits)

@@ -150,8 +150,9 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
         train = job.experiment.train
         if job.state.step > train.steps:
             raise UserError(
-                f"{folder} has seen {job.state.step * train.batch:,} images already, more than "
-                f"`images={train.images}`: give at least `images={job.state.step * train.batch}`"
+                f"the training in {folder} has seen {job.state.step * train.batch:,} images "
+                f"already, more than `images={train.images}`: give at least "
+                f"`images={job.state.step * train.batch}`"
             )
         now = accelerator.num_processes
         words = in_words(changes, job.experiment, job.state.step, processes(found), now)

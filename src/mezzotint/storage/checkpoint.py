@@ -255,4 +255,7 @@ def _remove(path: Path) -> None:
         else:
             shutil.rmtree(path)
     except OSError as error:
-        warn(f"{path} is no longer needed and cannot be removed ({error.strerror}): remove it")
+        warn(
+            f"{path} is no longer needed and cannot be removed ({error.strerror}): remove it "
+            "yourself"
+        )

@@ -115,7 +115,9 @@ def test_steps_are_the_most_that_a_budget_of_calls_allows(name: str) -> None:
         assert sampler.cost(steps) <= calls < sampler.cost(steps + 1)
         assert sampler.steps(sampler.cost(steps)) == steps
     for calls in range(-1, need):
-        with pytest.raises(mz.UserError, match=f"give {need} or more, for {sampler.least} steps"):
+        with pytest.raises(
+            mz.UserError, match=f"give {need} or more, enough for {sampler.least} step"
+        ):
             sampler.steps(calls)
 
 

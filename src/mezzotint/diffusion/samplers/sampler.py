@@ -14,7 +14,7 @@ from torch import Tensor
 from mezzotint.diffusion.finite import Finite
 from mezzotint.diffusion.level import Level, falls
 from mezzotint.diffusion.prediction import Denoiser
-from mezzotint.errors import UserError, nearest
+from mezzotint.errors import UserError, counted, nearest
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,6 @@ class Sampler:
         if calls < self.cost(self.least):
             raise UserError(
                 f"a budget of {calls} denoiser calls is too small for the sampler: give "
-                f"{self.cost(self.least)} or more, for {self.least} steps"
+                f"{self.cost(self.least)} or more, enough for {counted(self.least, 'step')}"
             )
         return (calls - 1) // self.calls + 1

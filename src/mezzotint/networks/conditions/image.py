@@ -91,7 +91,7 @@ class ImageCondition(Condition):
                 return ImageCondition(self.name, self.shape, fold)
         raise UserError(
             f"{self.name!r} has {height}x{width} pixels, but the input of the network has {h}x{w} "
-            "(height x width): scale one of the two to 1, 2, 3 ... times the size of the other"
+            "(height x width): scale one of the two to a whole multiple of the other's size"
         )
 
     def parsed(self, text: str) -> list[Path]:
