@@ -158,7 +158,7 @@ def digits(asked: argparse.Namespace) -> None:
     images = pipe.sample(len(wanted), condition=chosen.astype(np.uint8), seed=1)
     drawn = torch.from_numpy(four(wanted, draw)).permute(0, 3, 1, 2)
     head = ["", "requested digits that are there", "digits not requested, per image"]
-    head.append("images with exactly the set")
+    head.append("images with exactly the requested digits")
     lines = [f"| {' | '.join(head)} |", "|---|---|---|---|"]
     for name, these in (("samples", images), ("drawn", drawn)):
         seen = recognised(these)

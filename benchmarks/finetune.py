@@ -52,7 +52,7 @@ def main() -> None:
     shared = {"batch": 64, "log_every": 640, "sample_every": asked.images, "evaluate_every": 0}
     for name, fields in {
         f"begun with it, {short:,} images": {"images": short, "init": "cifar10", "lr": 2e-4},
-        f"begun anew, {asked.images:,} images": {"images": asked.images, "lr": 1e-3},
+        f"begun with random weights, {asked.images:,} images": {"images": asked.images, "lr": 1e-3},
     }.items():
         out = asked.out / ("anew" if "init" not in fields else "begun")
         again = (out / "config.json").exists()

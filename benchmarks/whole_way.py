@@ -261,10 +261,9 @@ def main() -> None:
         "# The time of whole commands\n\n"
         "The table compares the time of each command with the time of its unavoidable part. The "
         f"two were timed in turn, in {flags.pairs} rounds, or in {4 * flags.pairs} rounds for the "
-        "training step. Times are medians. A ratio is the speed of the command divided by the "
-        "speed of its unavoidable part; for the cold start, the last column has the difference in "
-        "time. The last column shows the median over the rounds, with the least and the greatest "
-        "in brackets. "
+        "training step. Times are medians. The last column has the speed of the command divided by "
+        "the speed of its unavoidable part or, for the cold start, the time beyond the import of "
+        "torch: the median over the rounds, with the least and the greatest in brackets. "
         f"Measured on {machine('torch', 'pillow')}.\n\n"
         f"```\npython benchmarks/whole_way.py\n```\n\n{table}\n",
     )
