@@ -62,7 +62,7 @@ _ALL: list[Configuration] = [
         sample_every=50_000,
         save_every=25_000,
     ),
-    # CIFAR-10 for quality: 10 PFLOP, five hours on two cores. docs/results/recipe.md has the
+    # CIFAR-10 for quality: 10 PFLOP, six hours on two cores. docs/results/recipe.md has the
     # measurements behind the settings.
     Experiment(
         recipe="cifar10-cpu",
