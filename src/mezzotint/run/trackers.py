@@ -33,7 +33,7 @@ Values: TypeAlias = dict[str, float | Path]  # the points of curves by name, and
 class Tracker(Protocol):
     """A service to which the log and the image grids of a run are copied.
 
-    If it raises an exception, no more is copied, but the training continues.
+    If it raises an exception, the copying ends, but the training continues.
     """
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
@@ -45,7 +45,7 @@ class Tracker(Protocol):
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
-        """Add the values of row ``number``, counted from 1, after ``images`` images were seen."""
+        """Add row ``number``, counted from 1, with the values after ``images`` training images."""
 
     def end(self, report: Path | None) -> None:
         """Send the report, if there is one, and wait until everything has arrived."""
@@ -137,8 +137,9 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
 class Copy:
     """The copy of a run's log in one tracker.
 
-    ``RUN/wandb.jsonl`` (or the file named after another tracker) holds the id of the tracker's run,
-    and then, for each row that was sent, the names of its curves and the number of images seen.
+    The file ``RUN/NAME.jsonl``, where NAME is the tracker's name, begins with the id of the run in
+    the tracker. Then, for each row that was sent, it holds the names of the row's curves and the
+    number of images seen.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -238,7 +239,7 @@ def _is_sent(row: dict[str, Any]) -> bool:
 
 
 def _curves(row: dict[str, Any]) -> Values:
-    """Return the named numbers of a row of the log; a figure becomes its value and two limits."""
+    """Return a log row's values by curve; a metric has three: its value and its interval's ends."""
     numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
     if figure := row.get("figure"):
         name = figure["name"]

@@ -1,4 +1,4 @@
-"""Arrays on the disk, and conversions between (N, H, W, C) and networks' (N, C, H, W)."""
+"""Arrays on the disk, and conversions of images between (N, H, W, C) and (N, C, H, W)."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def save(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def save_summed(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write a .npy file, followed by the SHA-256 of its bytes, which readers of .npy ignore."""
+    """Write a .npy file and append its SHA-256. Readers of .npy files ignore such added bytes."""
     content = io.BytesIO()
     np.save(content, array)
     path.write_bytes(content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
 
 
 def load_summed(path: Path) -> npt.NDArray[Any]:
-    """Read a file of `save_summed`, or a plain .npy file. Raises ValueError for a wrong SHA-256."""
+    """Read a .npy file, plain or from `save_summed`. Raises ValueError for a wrong SHA-256."""
     content = path.read_bytes()
     stream = io.BytesIO(content)
     array: npt.NDArray[Any] = np.load(stream)

@@ -65,8 +65,8 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
     """Return the path of a downloaded file in the cache; download the file if it is missing.
 
     The file gets its name only when it is complete and has the given SHA-256 (64 hex digits), so an
-    existing file is not checked again. ``instead`` is what messages advise after "try again, or".
-    Raises `UserError` if the download fails.
+    existing file is not checked again. If the download fails, this raises `UserError`; the message
+    advises to try again, or to do ``instead``.
     """
     target = cache_folder("downloads") / name
     if target.exists():
@@ -187,14 +187,14 @@ def commit(building: Path, entry: Path, load: Callable[[Path], T | None]) -> T:
 
 
 def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
-    """Raise UserError unless the disk that holds a folder of the cache has room for ``what``.
+    """Raise UserError unless the disk of a cache folder has room for ``needed`` bytes.
 
     Leftovers of killed processes in the folder are removed first.
 
     Args:
         folder: The folder to write to.
         needed: The size in bytes.
-        what: A plural noun for the content.
+        what: What needs the room, as a plural noun for the message.
         instead: What the message advises besides a larger disk, such as "pass `size`".
     """
     leftovers.remove(folder)

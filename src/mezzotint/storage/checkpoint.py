@@ -52,7 +52,7 @@ def save(
 def write(
     final: Path, tensors: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]
 ) -> Path:
-    """Write a checkpoint, the folder ``final``, and return ``final``.
+    """Write a checkpoint to the folder at the path ``final``, and return this path.
 
     Each entry NAME of ``tensors`` becomes the file NAME.safetensors, and each entry NAME of
     ``facts`` the file NAME.json. A checkpoint of the same name is replaced only after the new
@@ -113,8 +113,8 @@ def listed(folder: Path) -> list[Path]:
 def sums(checkpoint: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a checkpoint, as its manifest states it.
 
-    Raises Damaged if the manifest cannot be read, has an entry that is not a file name, or does not
-    name a file that is read when the checkpoint is loaded.
+    Raises Damaged if the manifest cannot be read, has an entry that is not a file name, or has no
+    entry for a file that will be read when the checkpoint is loaded.
     """
     try:
         found = parsed(content(checkpoint / MANIFEST))["sha256"]
@@ -232,9 +232,9 @@ def _write(path: Path, data: bytes) -> None:
 def _sweep(folder: Path, name: str) -> None:
     """Clean up after an interrupted save of the checkpoint ``name``.
 
-    Unfinished folders are removed, and folders that were moved aside are restored. If ``name`` is
-    that of a step, such as ``step-100``, this cleans up after the saves of all steps. Other
-    checkpoints, such as ``best``, are not touched, because another process may be writing them.
+    Unfinished folders are removed, and folders that were moved aside are restored. If ``name``
+    begins with ``step-``, this cleans up after interrupted saves of all steps. Other checkpoints,
+    such as ``best``, are not touched, because another process may be writing them.
     """
     kind = "step-*" if name.startswith("step-") else name
     for leftover in folder.glob(f".new-{kind}"):

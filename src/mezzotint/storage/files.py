@@ -35,7 +35,7 @@ class Unwritable(UserError, OSError):
     Args:
         path: The file or folder.
         cause: The error of the operating system.
-        then: A text to append to the message, after the remedy.
+        then: A text to append to the message.
     """
 
     def __init__(self, path: Path, cause: OSError, then: str = "") -> None:
@@ -71,9 +71,9 @@ def beside(path: Path, synced: bool = True) -> Iterator[Path]:
     The yielded path is a new, hidden, empty file in the same folder with the same suffix, used by
     this process only. If the block raises, that file is removed and ``path`` is unchanged.
     Leftovers of killed processes that wrote ``path`` are also removed. If several processes write
-    the same file, the last to finish wins. ``synced=False`` is faster, for folders of many images:
-    the file survives a killed process, but perhaps not a loss of power, and leftovers are not
-    removed.
+    the same file, the last to finish wins. ``synced=False`` is faster, and meant for folders of
+    many images. A loss of power, but not a killed process, may then destroy the file, and leftovers
+    are not removed.
 
     Raises Unwritable if the disk fails.
     """
@@ -97,7 +97,7 @@ def beside(path: Path, synced: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, atomically; bytes of paths that are not UTF-8 are escaped."""
+    """Write text atomically as UTF-8. Bytes that are not UTF-8, as paths may have, are escaped."""
     replace(path, text.encode("utf-8", "backslashreplace"))
 
 

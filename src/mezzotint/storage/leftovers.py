@@ -50,7 +50,7 @@ def unfinished(
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, so that only one process at a time begins a file in it."""
+    """Lock a folder, so that only one process at a time runs the ``with`` block for it."""
     with _opened(folder) if sys.platform != "win32" else nullcontext(0) as descriptor:
         _lock(descriptor, wait=True)
         yield

@@ -31,8 +31,8 @@ class Log:
 def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
     """Return the rows of a log from byte ``start`` on; an empty list if there is no log.
 
-    A row has the step, the images seen, and either named numbers, such as the loss, or a measured
-    figure. Rows with other content are left out.
+    A row has the step, the images seen, and either named values, such as the loss, or the result
+    of measuring a metric. Rows with other content are left out.
     """
     return [row for row in jsonl.read(path, start) if _is_row(row)]
 

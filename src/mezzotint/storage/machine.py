@@ -1,4 +1,4 @@
-"""Describe the machine and the versions with which figures were measured, and time calls."""
+"""Describe the machine and the software versions of a measurement, and time calls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def machine(*packages: str) -> str:
 
 
 def processor() -> str:
-    """Return the GPU's name or, without a GPU, the CPU's name, bf16 instructions and threads."""
+    """Return the GPU's name or, without a GPU, the CPU's name, bf16 support and thread count."""
     if name := devices.gpu_name():
         return name
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []

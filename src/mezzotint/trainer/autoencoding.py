@@ -109,7 +109,10 @@ class Autoencoding(Task):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a part of a batch, and numbers for the log, given noise for z."""
+        """Return the loss of a part of a batch, and named values for the log.
+
+        ``drawn`` is the noise from `draw`.
+        """
         x = examples.x0
         # In a compiled network, each gradient of the last layer costs a whole backward pass, and
         # torch does not allow a second backward pass.

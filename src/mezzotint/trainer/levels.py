@@ -25,7 +25,7 @@ class Adaptive(nn.Module):
     possible (Nichol and Dhariwal 2021, arXiv 2102.09672, section 3.3). A tenth of the timesteps is
     drawn uniformly. E is a running mean over about the last 200 samples of a bin. All p_i are equal
     until every bin has had 10 samples. If 64 does not divide T, the sizes of the bins differ by one
-    timestep, and p_i and the factor take this into account.
+    timestep, and p_i and ``1 / (T p_i)`` take this into account.
 
     The statistics are buffers, so they are saved and restored. They are the same in every process
     that gets the same losses.

@@ -88,7 +88,7 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """The number of steps for ``images``, rounded up, because all batches are equally large."""
+        """The number of steps, rounded up, because all batches have the same number of images."""
         return -(-self.images // self.batch)
 
     def share(self, processes: int) -> int:
@@ -144,7 +144,7 @@ class Task(nn.Module):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a part of a batch, and named numbers for the log, "loss" first."""
+        """Return the loss of a part of a batch, and named values for the log, "loss" first."""
         raise NotImplementedError
 
     def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
@@ -164,10 +164,10 @@ class Task(nn.Module):
 
 @plain_dataclass(frozen=True)
 class Step:
-    """The numbers of a step; tensors stay on the device until they are read."""
+    """The loss and other values of a step; tensors stay on the device until they are read."""
 
     step: int  # steps so far, including this one
-    figures: dict[str, Tensor]  # the task's numbers for the log, means over batch and processes
+    figures: dict[str, Tensor]  # the task's values for the log, means over batch and processes
     grad_norm: Tensor  # norm of the network's gradient, before clipping
     lr: float
 

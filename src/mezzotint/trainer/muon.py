@@ -53,9 +53,9 @@ def polar(matrix: Tensor) -> Tensor:
 
     A singular value 0 stays 0. Five steps of the odd polynomial ``s <- A s + B s^3 + C s^5``,
     starting from ``s = S / |X|`` (the Frobenius norm), take every s in [0.002, 1] into [0.68,
-    1.21]. All steps use only the smaller Gram matrix ``X X^T``. Its polynomials commute, so the
-    five steps become one matrix before X is multiplied by it: X is multiplied only twice instead of
-    ten times.
+    1.21]. Each step multiplies X by a polynomial of the smaller Gram matrix, such as ``X X^T``.
+    These polynomials commute, so the product of all five is computed first, and then multiplied by
+    X. So X takes part in only two products instead of ten.
     """
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = x / x.norm().clamp(min=1e-12)

@@ -52,7 +52,7 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     ``p * x0 + q * eps``. The kinds and their w_x0:
 
     - simple: ``(d / sigma)^2``, so the factor is 1.
-    - learned: as simple, with `Uncertainty` on top.
+    - learned: as simple, and `Uncertainty` then balances the levels.
     - min_snr: ``min(SNR, 5)`` (Hang et al. 2023, arXiv 2303.09556).
     - p2: ``SNR / (1 + SNR)`` (Choi et al. 2022, arXiv 2204.00227, with k = gamma = 1).
     - sigmoid: ``SNR * sigmoid(b - log SNR)`` (Kingma and Gao 2023, arXiv 2303.00848; b is -1, as in
@@ -80,10 +80,11 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
 class Uncertainty(nn.Module):
     """``u(level)``, the logarithm of the expected loss at a level, which balances the levels.
 
-    For the loss L, minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, so that every
-    level contributes 1 (Karras et al. 2024, arXiv 2312.02696, eqs. 14 and 15). u is a linear
-    function of 128 random Fourier features, without a bias and initially 0. The features are fixed
-    functions of EDM's ``c_noise = ln(sigma / alpha) / 4``, clamped to [-5, 5].
+    For the loss L, minimising ``L / exp(u) + u`` makes ``u = log E L`` at each level, so that the
+    expectation of ``L / exp(u)`` is 1 at every level (Karras et al. 2024, arXiv 2312.02696, eqs. 14
+    and 15). u is a linear function of 128 random Fourier features, without a bias and initially 0.
+    The features are fixed functions of EDM's ``c_noise = ln(sigma / alpha) / 4``, clamped to [-5,
+    5].
     """
 
     frequency: Tensor
@@ -262,7 +263,7 @@ class Diffusion(Task):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a part of a batch, and numbers for the log.
+        """Return the loss of a part of a batch, and named values for the log.
 
         ``drawn`` is the result of `draw`, cut to the images of this part.
         """

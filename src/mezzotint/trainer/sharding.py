@@ -59,7 +59,7 @@ def blocks(net: nn.Module) -> list[nn.Module]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Put a divided tensor together; return others unchanged. Call this in all processes."""
+    """Return a tensor, put together if it is divided. All processes must call this."""
     found: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return found
 

@@ -17,7 +17,7 @@ from mezzotint.trainer import sharding
 from mezzotint.trainer.loop import Task
 
 Figures: TypeAlias = Mapping[str, float | Tensor]
-"""The numbers of one step for the log, by name."""
+"""The values of one step for the log, by name."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ class TrainState:
                 tensor.copy_(sharding.whole(now[name]))
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return the parts that `parts` returns, with every divided tensor put together.
+        """Return the result of `parts` with every divided tensor put together.
 
         If weights are divided, all processes must call this, and only the first process gets
         tensors.
@@ -116,10 +116,10 @@ class TrainState:
         return {name: sharding.gathered(part) for name, part in parts.items()}
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
-        """Return all tensors that training changes, in parts: net, ema, optimizer and more.
+        """Return all tensors of the state as a dictionary of dictionaries: net, ema, optimizer.
 
-        There is a part "task" if the task has any tensors, and a part for each of ``averages``. The
-        step and the numbers not yet logged are not tensors, so they are not included.
+        It also has "task" if the task has any tensors, and an entry for each of ``averages``. The
+        step and the values that are not yet logged are not included.
         """
         moments = self.optimizer.state_dict()["state"]
         beside = self.task.state_dict()
@@ -155,7 +155,7 @@ class TrainState:
     def load(
         self, step: int, pending: Sequence[Figures], parts: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
-        """Restore a state from its step, the numbers to be logged, and the result of `tensors`."""
+        """Restore a state from its step, the values not yet logged, and the result of `tensors`."""
         self.step, self.pending = step, [*pending]
         self.net.load_state_dict(sharding.divided(parts["net"], self.net))
         for name, average in {"ema": self.ema, **self.averages}.items():

@@ -10,7 +10,7 @@ from mezzotint.tuning.search import Search
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points (cost, loss) that no other point beats, by rising cost.
+    """Return the indices of the points (cost, loss) that no other point beats, in order of cost.
 
     A point beats another if neither of its two numbers is greater, and at least one is less.
     """

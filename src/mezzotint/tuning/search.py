@@ -34,7 +34,7 @@ SIGNS: Registry[int] = Registry("metric", {"fd": 1, "sfd": 1, "cs": -1, "kd": 1,
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """The model of a run, and the metric by which a sweep measures its samples."""
+    """The model of a run, and how a sweep measures the model's samples."""
 
     folder: Path  # the folder of the run
     pipe: Pipeline  # in the precision of the measurement
@@ -63,7 +63,7 @@ class Search:
         return SIGNS[self.metric]
 
     def compile_for(self, cells: Sequence[SampleConfig]) -> None:
-        """Compile the network if measuring these cells takes long enough to repay compiling."""
+        """Compile the network if this saves more time in measuring these cells than it takes."""
         calls = sum(settings.calls for settings in cells)
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 

@@ -47,8 +47,8 @@ def sweep(
 
     The best settings become the run's defaults: `load` reads them from RUN/recommended.json. A
     combination of settings is called a cell. Cells that were measured before are not measured
-    again, so an interrupted sweep continues where it stopped. The spacing is "karras", except for a
-    few-step model. All other settings come from the run's configuration.
+    again, so an interrupted sweep continues where it stopped. The spacing of the levels is
+    "karras", except for a few-step model. All other settings come from the run's configuration.
 
     ```python
     rows = mz.sweep("runs/mine", sampler="ddim", nfe=20, guidance=[1, 1.5, 2, 3, 4]).rows()
@@ -75,7 +75,7 @@ def sweep(
         seed: Sample i depends on (seed, i) alone.
         precision: The precision of the model: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
-        minutes: The longest sweep that is allowed; None means no limit.
+        minutes: The longest estimated time that is allowed; None means no limit.
         on_message: Called with a line of text for the plan, for the names of the columns, and for
             each cell; ``print`` works.
         on_progress: Called with (what, done, total) while samples are made and measured.

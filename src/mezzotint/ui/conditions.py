@@ -22,7 +22,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def values(pipe: Pipeline, given: Sequence[str], each: bool = True) -> dict[str, Any] | None:
-    """Return the ``condition`` of `Pipeline.sample` for some words; None if there are no words.
+    """Convert words to the argument ``condition`` of `Pipeline.sample`; no words give None.
 
     Args:
         pipe: The model.

@@ -33,7 +33,7 @@ class Edit:
     Attributes:
         kind: The kind of edit, a name in KINDS.
         files: The uploads, in their order.
-        classes: One class or none; for an interpolation also two, one for each end.
+        classes: No class or one; an interpolation may also have two, one for each end.
         seed: The seed of all randomness.
         settings: The sampling settings that differ from the model's defaults.
         options: The options of this kind of edit: strength, n, border, factor, method.
@@ -152,7 +152,7 @@ def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
     """Return the canvas on which a visitor paints the mask of an image (C, H, W).
 
     It shows the image, enlarged by the largest whole factor with which both sides have at most
-    ``side`` pixels. A larger image keeps its size.
+    ``side`` pixels. If it is already larger, it keeps its size.
     """
     height, width = image.shape[1:]
     zoom = max(1, side // max(height, width))

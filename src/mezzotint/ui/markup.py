@@ -78,7 +78,7 @@ def table(columns: Sequence[tuple[str, Sequence[Shown]]], slider: bool) -> str:
 
 
 def _slider(columns: int) -> str:
-    """Return a slider for the following table: it shows one column, or all columns at 0."""
+    """Return a slider for the table after it: 0 shows all columns, and i only column i."""
     return (
         '<label class="mz-slide">Show '
         f'<input type="range" min="0" max="{columns}" value="0" oninput="{SLIDE}">'

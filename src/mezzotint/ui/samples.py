@@ -116,7 +116,7 @@ def make(pipe: Pipeline, request: Samples, emit: Callable[[Step], None]) -> Step
     """Make samples, and call ``emit`` with the progress (a `Step`) after each denoiser call.
 
     Until a column is finished, the `Step` holds estimates of its images, which are renewed at most
-    every `OFTEN` seconds.
+    once in `OFTEN` seconds.
 
     Returns:
         The last `Step`, with the samples.

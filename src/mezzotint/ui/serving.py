@@ -55,12 +55,12 @@ def play(
     ```
 
     The page is on 127.0.0.1, so other machines cannot reach it, and it loads nothing from
-    elsewhere. It offers this model, the shipped models, and the runs in ``runs/``. It needs the
-    extra ``ui``.
+    elsewhere. It offers the given model, the shipped models, and the runs in ``runs/``. It needs
+    the extra ``ui``.
 
     Args:
         model: The model that the page begins with: a pipeline, or a path or name that `load`
-            accepts; None is the model in the package.
+            accepts. None means the first model that the page offers.
         port: The port of the server; 0 is any free port.
         share: Whether to publish the page at an address of gradio.live, through gradio's servers.
             Anybody who knows the address can use it.

@@ -39,10 +39,9 @@ class Progressive(AlongNoise):
         self.before: nn.Module | None = None  # the student at the end of the stage before
 
     def begin(self, average: nn.Module) -> None:
-        """Store the averaged student, and make a copy of it.
+        """Store the averaged student, and a copy of it for the teacher of later stages.
 
-        When a later stage begins, the averaged weights are copied again, and the copy is the
-        teacher of that stage.
+        At the beginning of each later stage, the averaged weights are copied again.
         """
         super().begin(average)
         self.before = copy.deepcopy(average).requires_grad_(False).eval()

@@ -10,9 +10,9 @@ The factor 1 / sigma_t is large at low noise, where the target is nearly certain
 noise, where sampling starts. ``huber(|e|)`` is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``,
 where |e| is the root mean square of the error e over its elements, and c is HUBER (Song and
 Dhariwal 2023, arXiv 2310.14189, section 3.3). The gradient of huber is bounded, so a few images
-cannot outweigh all others. If |e| is about the same for all targets, as for images of many
-elements, the gradient leads to the mean of the targets. For a single element, it leads to their
-median.
+cannot outweigh all others. If |e| is about the same for all targets, as it is for images of many
+elements, the loss is least near the mean of the targets. For a single element, it is least near
+their median.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Distillation(Task):
         teacher: The teacher, as `teacher.guide` returns it.
         classes: The number of classes.
         clipping: The clipping of the teacher's guided estimates: a name in CLIPPINGS.
-        images: The number of images in the whole training.
+        images: The number of images that are seen in the whole training.
         dtype: The type in which the networks compute, by autocast.
 
     Attributes:
@@ -65,8 +65,8 @@ class Distillation(Task):
         steps: The number of the teacher's steps from noise to image.
         top: The angle of the noisiest level, in radians.
         gain: The weight by which the loss is multiplied at the current step.
-        average: A tuple with the network that holds the average of the student's weights, which
-            `begin` was given.
+        average: A tuple with the network that `begin` received. The network holds the average of
+            the student's weights.
     """
 
     eta: ClassVar[float]
@@ -107,7 +107,7 @@ class Distillation(Task):
     def forward(
         self, net: nn.Module, examples: Examples, *drawn: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a part of a batch, and numbers for the log.
+        """Return the loss of a part of a batch, and named values for the log.
 
         ``drawn`` are the random numbers from `draw`.
         """
@@ -148,8 +148,8 @@ class AlongNoise(Distillation):
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
         """Return the target of the student f(x, t).
 
-        ``levels`` are (t, s, end): x is at the level t, s is the next level that the teacher
-        visits, and f shall return the end of the teacher's path at the level ``end``.
+        ``levels`` are (t, s, end), and x is at the level t. The target is an estimate of x0: with
+        it, a DDIM step from x leads to the point at ``end`` that `way` describes.
         """
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -214,6 +214,6 @@ class AlongTeacher(AlongNoise):
 
 
 def towards(x: Tensor, t: Level[Tensor], there: Tensor, s: Level[Tensor]) -> Tensor:
-    """Return the x0_hat with which a DDIM step takes x at level t to ``there`` at level s."""
+    """Return the x0_hat with which a DDIM step from x at level t leads to ``there`` at level s."""
     scale = s.sigma / t.sigma
     return (there - scale * x) / (s.alpha - scale * t.alpha)

@@ -23,7 +23,7 @@ Teacher: TypeAlias = Callable[[Tensor, Level[Tensor], Examples], tuple[Tensor, T
 def called(
     net: Callable[..., Tensor], x: Tensor, t: Tensor, condition: Given, numbers: Tensor | None
 ) -> Tensor:
-    """Call a network, and return its prediction; the output of a learned variance is cut off.
+    """Call a network, and return its prediction without the channels of predicted variances.
 
     ``numbers`` (B, n) describe the augmentation, if the network is conditioned on it.
     """

@@ -22,10 +22,10 @@ class Trajectory(Distillation):
 
     The guided teacher samples from noise by DPM-Solver++ 2M, without any data. Its path is divided
     into ``calls`` equal parts, and x is stored at both ends of each part. The student learns to get
-    from the noisy end of a part to its clean end (Luhman and Luhman 2021, arXiv 2101.02388, for one
-    part). The student is trained at no levels in between, but the teacher must make the whole path.
-    The last 2,048 trajectories (fewer in a short training) are stored, and each part of a
-    trajectory is used about 4 times.
+    from the noisy end of a part to its clean end (Luhman and Luhman 2021, arXiv 2101.02388, do this
+    with a single part). It is trained only at the noisy ends, but each trajectory takes all steps
+    of the teacher. So the last 2,048 trajectories (fewer in a short training) are stored, and each
+    part of a trajectory is used about 4 times.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 12
@@ -70,10 +70,10 @@ class Trajectory(Distillation):
         return x, t, towards(x, t, self.x[rows, parts + 1], end), Examples(x, given)
 
     def fitted(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Fit the saved state of a pool of trajectories to the number of trajectories in this pool.
+        """Fit a saved pool of trajectories to the size of this pool.
 
-        This number changes if a training is resumed for longer. Trajectories beyond it are dropped,
-        and missing ones are zero until they are sampled.
+        The sizes may differ if a training is resumed with another number of images. Trajectories
+        for which there is no room are dropped, and missing ones are zero until they are sampled.
         """
         names = ("x", "labels", "made")
         x, labels, made = (saved.get(name, torch.zeros(0)) for name in names)
