@@ -49,8 +49,7 @@ FLOW = (
     "[-1, 1]."
 )
 COLUMNS = (
-    "If a heading has several numbers of images, the first is for the first of its columns, and so "
-    "on."
+    "If a heading states several numbers of images, they belong to its columns in the same order."
 )
 TERMS = {
     "calls": f"{DISTANCE} {COLUMNS} {FLOW}",

@@ -111,7 +111,7 @@ def share_of(state: Accelerator | PartialState) -> Share:
 
 
 def join() -> tuple[Share, torch.device]:
-    """Join the other processes, and return this process's `Share` of the work and its device."""
+    """Join the other processes; return the `Share` of the work and the device of this process."""
     import torch
 
     from mezzotint import devices
@@ -159,7 +159,7 @@ def connected() -> Iterator[None]:
 
 @contextmanager
 def watched(count: int) -> Iterator[None]:
-    """Run a block of one of ``count`` processes; raise `Died` if another of them has died.
+    """Run a block of code, and raise `Died` if another of the ``count`` processes has died.
 
     A missing network interface raises UserError, as in `connected`.
     """

@@ -65,9 +65,10 @@ class LatentMoments:
 def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and standard deviation (C,) of each channel of one batch of latents.
 
-    The standard deviation is ``sqrt(Var mean + E std^2)``, as in `LatentMoments` but with the
-    unbiased variance of ``mean``. The results have the type and device of the arguments, which are
-    (B, C, h, w).
+    The arguments ``mean`` and ``std``, (B, C, h, w), describe the normal distribution from which
+    each latent is sampled. The standard deviation of a channel is ``sqrt(Var mean + E std^2)``, as
+    in `LatentMoments` but with the unbiased variance. The results have the arguments' type and
+    device.
     """
     return mean.mean((0, 2, 3)), (mean.var((0, 2, 3)) + (std**2).mean((0, 2, 3))).sqrt()
 

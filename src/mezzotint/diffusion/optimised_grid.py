@@ -22,13 +22,14 @@ OTHERS = ("logsnr", "karras")  # spacings whose grids are compared with the opti
 def optimised(
     denoise: Denoiser, batches: Sequence[Tensor], schedule: Schedule, steps: int, order: int
 ) -> list[float]:
-    """Find the levels with which a few steps end nearest to the end of the exact flow.
+    """Find the levels with which the result of a few steps is nearest to that of the exact flow.
 
     1. Sample from each batch of noise in FINE steps, from levels that are equally spaced in
        ``ln(alpha / sigma)``. This gives the fine path, with x_i at each level i.
     2. Make a single step from x_i to every cleaner level j, and measure the error of its result
-       x~_j, ``|x~_j - x_j|``. The step is DDIM's, or for order 2 and above DPM-Solver++(2M)'s with
-       a previous step of the same length. This needs no further denoiser calls.
+       x~_j, ``|x~_j - x_j|``. It is a step of DDIM, or, if the order is 2 or more, a step of
+       DPM-Solver++(2M) whose previous step had the same length. The estimates of x0 on the fine
+       path are used again, so this needs no further denoiser calls.
     3. Estimate how much of that error is left at the clean level. For Gaussian data the error
        shrinks by the factor ``sqrt(v / (alpha_j^2 v + sigma_j^2))``, where v is the variance of the
        data. As v, take the variance of the batch at the end of the fine path.

@@ -66,9 +66,9 @@ class Request:
     def check(self, classes: Sequence[str], data: Any) -> None:
         """Check that the request can be fulfilled, before any work.
 
-        ``data`` is the reference, whose name determines the default network. Raises UserError if a
-        name does not exist, ``out`` cannot be written, or only accuracy is chosen and a network
-        does not know the ``classes`` of the images.
+        ``data`` is the reference, whose name determines the default network. Raises UserError if
+        there is no metric or network of a given name, ``out`` cannot be written, or accuracy is the
+        only metric and one of the networks does not know the ``classes`` of the images.
         """
         metrics = METRICS if self.metrics is None else self.metrics
         named = isinstance(data, str) and not Path(data).suffix

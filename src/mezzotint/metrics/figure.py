@@ -76,9 +76,9 @@ class Figure:
 
     @staticmethod
     def read(row: Mapping[str, Any]) -> Figure:
-        """Make a figure from a dictionary in the form of `row`.
+        """Return the figure that the property `row` converted to the dictionary ``row``.
 
-        Raises KeyError or TypeError if ``row`` is not the dictionary of a figure.
+        Raises KeyError or TypeError if ``row`` is not such a dictionary.
         """
         if not isinstance(row, Mapping):
             raise TypeError(f"{row!r} is not a figure")

@@ -155,7 +155,8 @@ def network(name: str, device: torch.device | str = "cpu") -> FeatureNetwork:
 def choose(data: str) -> str:
     """Return the name of the packaged network that was trained on the data set called ``data``.
 
-    For any other data it is ``cifar10``, the network for photographs, even if the classes differ.
+    For data without a network of its own, it is ``cifar10``, the network for photographs, even if
+    the data has other classes than CIFAR-10.
     """
     return data if data in PACKAGED else "cifar10"
 

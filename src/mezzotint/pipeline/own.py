@@ -91,9 +91,10 @@ def fitting(pipe: Pipeline) -> dict[str, Any]:
 
 
 def code(pipe: Pipeline, how: SampleConfig) -> list[str]:
-    """Return [digest of the user's functions that sampling calls]; [] if there are none.
+    """Return a list with one digest of all the user's functions that sampling calls.
 
-    A user's function is an entry that the user has added to a registry, such as a sampler.
+    The list is empty if there are no such functions. A user's function is an entry that the user
+    has added to a registry, such as a sampler.
     """
     entries: list[tuple[Registry[Any], str]] = [
         (PREDICTIONS, pipe.prediction),

@@ -90,9 +90,9 @@ def requested(
 ) -> tuple[Configuration, str]:
     """Return the configuration that the arguments of `training` describe, and a note for the user.
 
-    A new training with fewer images than its recipe gets a shorter warm-up and half-life, which the
-    note mentions; see `shortened`. Otherwise the note is "". A training that starts from a model
-    has that model's network, changed by ``fields``.
+    If a new training sees fewer images than its recipe, the warm-up and the half-life of the
+    averages are shorter, which the note mentions; see `shortened`. Otherwise the note is "". A
+    training that starts from a model has that model's network, changed by ``fields``.
 
     Raises:
         UserError: If there is no such field, or a value is not allowed.

@@ -32,7 +32,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Samples:
-    """A request for samples. Image i of every column has the same noise and class."""
+    """A request for samples, in columns that differ in their settings.
+
+    Image i of every column has the same noise and class.
+    """
 
     n: int
     classes: tuple[int, ...]

@@ -74,7 +74,7 @@ class Condition(ABC):
 
     @property
     def module(self) -> str:
-        """The name of the encoder among the modules of a network."""
+        """The name under which a network stores the encoder."""
         return f"condition_{self.name}"
 
     def dropped(self, value: Tensor, which: Tensor) -> Tensor:
