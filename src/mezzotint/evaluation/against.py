@@ -63,7 +63,7 @@ class Against:
         """Make a reference from the user's ``data``: a data set, images or the file of a reference.
 
         The file of a reference is a .safetensors file that mezzotint wrote, or a .npz file of
-        ``mu`` and ``sigma``. For such a file, the size in ``how`` is ignored, and no other option
+        ``mu`` and ``sigma``. With either file, the size in ``how`` is ignored, and no other option
         may be given. Raises UserError if the data cannot be prepared, or for an option that cannot
         be used with this data.
         """

@@ -110,7 +110,7 @@ def _first(names: list[str]) -> str:
 
 
 def _chosen(folder: Path) -> Path:
-    """Return the file of a network's weights, or the index of its files."""
+    """Return the file of a network's weights, or the index file if there are several files."""
     found = []  # (is a variant, is pickled, is an index), the variant, the file
     for path in sorted(folder.iterdir()):
         if match := FILE.fullmatch(path.name):

@@ -18,7 +18,7 @@ class Reader:
     """The functions that read one class of diffusers' networks.
 
     Attributes:
-        part: The network's name in a pipeline, and its folder.
+        part: The network's name in a pipeline, which is also the name of its folder.
         settings: A function that reads the network's ``config.json``.
         weights: A function that converts the network's state dict. Its second argument is
             `Settings.flipped`, whether the time embedding has its cosines first.

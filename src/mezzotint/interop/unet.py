@@ -100,7 +100,7 @@ BLOCKS: dict[str, tuple[bool, bool | None]] = {
 def unet_settings(config: dict[str, Any]) -> Settings:
     """Read a UNet2DModel's ``config.json``.
 
-    Raises UserError, which names every setting that UNet and UNet2D do not support.
+    Raises UserError for settings that UNet and UNet2D do not support; the message names them all.
     """
     settings = DEFAULTS | config
     down, up = list(settings["down_block_types"]), list(settings["up_block_types"])[::-1]

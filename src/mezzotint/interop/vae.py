@@ -166,7 +166,7 @@ def write_vae(
 def vae_settings(config: dict[str, Any]) -> Read:
     """Return an AutoencoderKL's settings as (VAEConfig's fields, image channels, (scale, shift)).
 
-    Raises UserError, which names every setting that VAE does not support.
+    Raises UserError for settings that VAE does not support; the message names them all.
     """
     settings = DEFAULTS | config
     wrong = _wrong(settings, REQUIRED, DEFAULTS.keys() | IGNORED)

@@ -12,11 +12,11 @@ from mezzotint.metrics.figure import Figure
 def fd(seen: Comparison) -> Iterator[Figure]:
     """Yield the Frechet distance and, for enough images, its limit for infinitely many images.
 
-    The limit comes from `interval.of_distance`, which computes covariances of half of the images. A
-    covariance of D features needs many images, so the limit is left out if the measured images or
-    the reference images are fewer than ``4 (D + 1)``. The limit contains the bias from the size of
-    the reference. It is clamped at 0, because images that are also in the reference can make it
-    negative.
+    The limit comes from `interval.of_distance`, which splits the images into halves and computes
+    the covariance of each half. A covariance of D features needs many images, so the limit is left
+    out if the measured images or the reference images are fewer than ``4 (D + 1)``. The limit
+    contains the bias from the size of the reference. It is clamped at 0, because images that are
+    also in the reference can make it negative.
     """
     made, distance = seen.made.pool, seen.against.distance
     value, limit, deviation = interval.of_distance(made, distance, seen.labels)

@@ -76,9 +76,9 @@ class Figure:
 
     @staticmethod
     def read(row: Mapping[str, Any]) -> Figure:
-        """Return the figure that the property `row` converted to the dictionary ``row``.
+        """Convert a dictionary from the property `row` back to a figure.
 
-        Raises KeyError or TypeError if ``row`` is not such a dictionary.
+        Raises KeyError or TypeError for anything else.
         """
         if not isinstance(row, Mapping):
             raise TypeError(f"{row!r} is not a figure")

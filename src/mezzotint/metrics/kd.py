@@ -21,8 +21,8 @@ def kd(seen: Comparison) -> Iterator[Figure]:
     """Yield `kernel_distance` over 100 subsets of up to 1,000 images of each set.
 
     Subsets overlap, so their distances vary less than those of fresh samples; the interval corrects
-    for this. Subsets of all images of both sets would not vary at all, so a subset has at most
-    (N + M) / 3 images of each set, where N and M are the sizes of the sets.
+    for this. If every subset contained all images of both sets, the distances would not vary, so
+    a subset has at most (N + M) / 3 images of each set, where N and M are the sizes of the sets.
     """
     n, m = seen.count, seen.against.origin.count
     pool = seen.against.pool
