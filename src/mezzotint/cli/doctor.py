@@ -15,7 +15,7 @@ from mezzotint.errors import as_flags
 class DoctorFlags:
     """Examine a run for faults, and name their likely causes and fixes.
 
-    The exit code is 1 if something is wrong, else 0, even if something is doubtful.
+    The exit code is 1 if something is wrong, else 0. Doubtful findings do not change it.
     """
 
     samples: int = 128

@@ -46,9 +46,10 @@ def subject(
 ) -> tuple[str, list[str]]:
     """Split off the first argument, which names a model, a run or data; return it and the rest.
 
-    If --help is given without a first argument, print help and exit. ``default`` is an object whose
-    fields are the verb's flags, which the help lists. It is None if the flags depend on the missing
-    argument; the help then only says to give ``what``, and names the command that lists the flags.
+    ``what`` describes this argument in messages. If --help is given without the argument, print
+    help and exit. ``default`` is an object whose fields are the verb's flags, which the help lists.
+    It is None if the flags depend on the missing argument; the help then only asks for the
+    argument, and names the command that lists the flags.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]
@@ -138,8 +139,8 @@ def has_flag(words: Sequence[str], name: str) -> bool:
 def check_sampling(words: Sequence[str], how: SampleConfig, weaker: object) -> None:
     """Raise UserError for flags of `sample` or `evaluate` that would be ignored.
 
-    ``words`` are the words of the command line, ``how`` the settings that they give, and ``weaker``
-    is the weaker model, if there is one.
+    ``words`` are the words of the command line, and ``how`` are the settings that they give.
+    ``weaker`` is the model that guidance leads away from, if one is given.
     """
     if has_flag(words, "nfe") and has_flag(words, "steps"):
         raise UserError("`nfe` and `steps` are both given: give one of them")

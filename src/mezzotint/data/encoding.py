@@ -100,9 +100,9 @@ class Part:
 class Encoding:
     """The encoding of a data set, and this process's share of it.
 
-    If ``copies`` is 1, each image is encoded as it is; if it is 2, also mirrored. If ``kinds`` is
-    1, the mean of the latents is kept; if it is 2, also their standard deviation. ``begun`` becomes
-    True when the first process begins to encode.
+    ``copies`` is 2 if mirror images are encoded too, else 1. ``kinds`` is 2 if the posterior
+    standard deviation of each latent is kept besides the posterior mean, else 1. ``begun`` becomes
+    True when `build` starts.
     """
 
     data: Prepared
@@ -135,8 +135,8 @@ class Encoding:
     def help(self, building: Path) -> None:
         """Encode this process's parts of the data, and write them to the first process's folder.
 
-        The process stops early if this folder does not exist: another machine may have a cache of
-        its own, and the folder vanishes if the first process fails.
+        The process stops early if this folder does not exist, because the first process has failed
+        or keeps its cache on another machine.
         """
         for start in self.starts[self.share.number :: self.share.count]:
             if not building.exists():

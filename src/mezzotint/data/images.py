@@ -299,9 +299,9 @@ _filters: "warnings.catch_warnings[None] | None" = None
 def quiet() -> Iterator[None]:
     """Silence Pillow's warnings while any thread decodes.
 
-    `catch_warnings` swaps a list that all threads share. Threads that used it independently could
-    restore the wrong list. So the first thread that enters swaps the list, and the last thread
-    that leaves restores it.
+    `catch_warnings` swaps the list of warning filters, which all threads share. Threads that did
+    this independently could restore the wrong list. So the first thread that enters swaps the list,
+    and the last thread that leaves restores it.
     """
     global _readers, _filters
     with _lock:

@@ -33,8 +33,8 @@ class PreparedLatents:
 
     Attributes:
         moments: float16 (N, 1 or 2, 1 or 2, C, h, w), memory-mapped. The second axis holds the
-            image and, if it was encoded, its mirror image. The third axis holds the mean of the
-            latents and, if it was kept, their standard deviation.
+            image and, if it was encoded, its mirror image. The third axis holds the posterior mean
+            of each latent and, if it was kept, the posterior standard deviation.
         mean, std: the mean and standard deviation (C,) of each channel, over all images and mirror
             images.
     """

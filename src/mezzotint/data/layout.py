@@ -6,22 +6,22 @@ The same rules hold for folders, zips and tars.
    left out, and reported by a count and the first three names. Files that operating systems leave
    behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
 2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, no empty folder, and
-   no images of its own. This single folder is entered if it holds no images directly, or has its
-   parent's name, or is called ``images``, ``jpg`` ... The entered folder may be a wrapper too.
-   Folders that hold only files other than images do not count, nor do ``masks``, ``annotations``
-   ... beside ``images``. The single top folder of an archive is always entered, unless it is a
-   split.
+   no images of its own. It may also hold folders of files other than images and, if the single
+   folder is called ``images``, ``jpg`` ..., folders such as ``masks`` and ``annotations``. The
+   single folder is entered if it holds no images directly, or has its parent's name, or is called
+   ``images``, ``jpg`` ... The entered folder may be a wrapper too. The single top folder of an
+   archive is always entered, unless it is a split.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
-   ``trainB``, ``testA``, ``testB`` the letters are classes. If a folder of images with another name
-   lies beside ``train``, the data is refused, because ``train`` may then be a class too. But if
-   there is a second split, the folder with another name is left out instead, provided that
-   ``train`` holds class folders or that the folder holds annotations. If ``test`` or ``val`` lies
-   beside class folders and there is no ``train``, all of them are classes, provided that each holds
-   images directly; no images are held out then. If one of them holds no images directly, or if
-   images lie beside ``test`` or ``val``, the data is refused.
+   ``trainB``, ``testA``, ``testB`` the letters are classes. If a folder of images that is not a
+   split lies beside ``train``, the data is refused, because ``train`` may then be a class too. If
+   there is a second split, this folder is left out instead, provided that ``train`` holds class
+   folders or that the name of this folder means annotations. If ``test`` or ``val`` lies beside
+   class folders and there is no ``train``, all of them are classes, provided that each holds images
+   directly; no images are held out then. If one of them holds no images directly, or if images lie
+   beside ``test`` or ``val``, the data is refused.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. The numbered parts of one set
    (``images_001``, ``images_002``) are not classes. Images without class folders have no classes,

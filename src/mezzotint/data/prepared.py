@@ -37,10 +37,10 @@ class Prepared:
             where the images are stored.
         folder: the entry of the cache.
         skipped: the number of images that were left out because they could not be read.
-        source: the name or path of the data: `prepare(data.source, size=data.size,
-            split=data.split, skip_bad=data.skip_bad, conditional=data.conditional, mode=data.mode,
-            range=data.range)`, with the columns in `asked` if there are any, returns the same data
-            set. It is "" for a subset of a data set.
+        source: the name or path of the data; "" for a subset of a data set. To get the same data
+            set again, call `prepare(data.source, size=data.size, split=data.split,
+            skip_bad=data.skip_bad, conditional=data.conditional, mode=data.mode,
+            range=data.range)`, and pass the columns in `asked` too if there are any.
         whole: for a subset of a data set, the source of the whole data set.
         values: the type and range of `images`.
         notes: a line for each conversion, and for each group of files that was left out.

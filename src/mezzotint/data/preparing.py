@@ -201,7 +201,7 @@ def _found(
     wanted: Wanted,
     asked: Asked,
 ) -> tuple[Prepared, tuple[str, ...]]:
-    """Return the data set of a name or a path, and warnings if it was prepared just now."""
+    """Return the data set of a name or a path, and warnings; () if it was already in the cache."""
     place, kind = recognise(data)
     source = with_columns(opened(place, kind, split, conditional), asked)
     found, new = _entry(source, size, skip_bad, wanted)

@@ -48,8 +48,8 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
     Raises:
         UserError: If the split does not exist; the file is damaged or has no images; the shape or
             type is not one of those that the module's docstring lists; there is not one label for
-            each image; or a label is negative, too large or not valid text. If the range must be
-            stated, the method `values()` of the result raises UserError.
+            each image; or a label is negative, too large or not valid text. A missing or wrong
+            range raises UserError only in the method `values()` of the result.
     """
     path = Path(data)
     images, labels = _find(path, split)
