@@ -99,7 +99,7 @@ def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".
     """Return the first error of a validation as one line.
 
     The line begins with ``place(path)``, where ``path`` leads to the field, for example ``["train",
-    "lr"]``. The messages of our own checks, such as those of ``__post_init__``, begin without it.
+    "lr"]``. Messages of our own checks, such as those of ``__post_init__``, are unchanged.
     """
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by one of our checks

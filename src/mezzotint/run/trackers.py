@@ -40,8 +40,8 @@ class Tracker(Protocol):
         """Begin or continue the copy of a run.
 
         Rows are counted from 1, and all rows before row ``sent`` were sent earlier. Returns the
-        number of the first row that the tracker lacks, or 0 if the tracker has no rows. This number
-        is below ``sent`` if sent rows were lost on the way.
+        number of the first row that the tracker lacks; 0 and 1 both mean that it has no rows. This
+        number is below ``sent`` if sent rows were lost on the way.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
@@ -239,7 +239,7 @@ def _is_sent(row: dict[str, Any]) -> bool:
 
 
 def _curves(row: dict[str, Any]) -> Values:
-    """Return a log row's values by curve; a metric has three: its value and its interval's ends."""
+    """Return a log row's values by curve; a metric has the curves NAME, NAME_low and NAME_high."""
     numbers: Values = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "images"}
     if figure := row.get("figure"):
         name = figure["name"]

@@ -84,7 +84,8 @@ def crc(array: npt.NDArray[Any]) -> int:
 def nchw(images: npt.NDArray[Any] | Tensor) -> Tensor:
     """Turn images (N, H, W, C) into a contiguous tensor (N, C, H, W) of the same type.
 
-    An input array is copied, so the result never maps a file. An input tensor stays on its device.
+    An input array is copied, so the result is never a memory map of a file. An input tensor stays
+    on its device.
     """
     rows = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     return rows.permute(0, 3, 1, 2).contiguous()

@@ -66,7 +66,7 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
 
     The file gets its name only when it is complete and has the given SHA-256 (64 hex digits), so an
     existing file is not checked again. If the download fails, this raises `UserError`; the message
-    advises to try again, or to do ``instead``.
+    ends with "try again, or" and the text ``instead``.
     """
     target = cache_folder("downloads") / name
     if target.exists():

@@ -38,7 +38,7 @@ def save(
 ) -> Path:
     """Write the checkpoint ``folder/step-N`` (see `write`), remove old ones, and return the path.
 
-    The newest ``keep - 1`` of the older checkpoints are kept. Checkpoints of later steps are also
+    Of the older checkpoints, the newest ``keep - 1`` are kept. All checkpoints of later steps are
     removed, because a resumed run repeats these steps.
     """
     final = write(folder / f"step-{step}", tensors, facts)

@@ -52,7 +52,7 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     ``p * x0 + q * eps``. The kinds and their w_x0:
 
     - simple: ``(d / sigma)^2``, so the factor is 1.
-    - learned: as simple, and `Uncertainty` then balances the levels.
+    - learned: the same as for simple; `Uncertainty` then balances the levels.
     - min_snr: ``min(SNR, 5)`` (Hang et al. 2023, arXiv 2303.09556).
     - p2: ``SNR / (1 + SNR)`` (Choi et al. 2022, arXiv 2204.00227, with k = gamma = 1).
     - sigmoid: ``SNR * sigmoid(b - log SNR)`` (Kingma and Gao 2023, arXiv 2303.00848; b is -1, as in

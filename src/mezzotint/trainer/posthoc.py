@@ -1,10 +1,10 @@
-"""Averages of the weights whose length is chosen after training.
+"""Averages of the weights over the training; their length is chosen after the training.
 
 See Karras et al. 2024, arXiv 2312.02696. Two power-function averages are kept during training, and
 snapshots of them are saved. The profile of an average is the weight that the average gives to each
-step of the training. An average of another length is approximated by a linear combination of
-snapshots. Its factors are chosen so that the profile of the combination is nearest to the profile
-of the average (section 3.2, appendix C).
+step of the training, and its length is the width of the profile. An average of another length is
+approximated by a linear combination of snapshots. The factors are chosen so that the profile of the
+combination is nearest to the profile of the average (section 3.2, appendix C).
 
 Times are in steps. The weights at a time tau in (i - 1, i] are the weights after step i.
 """

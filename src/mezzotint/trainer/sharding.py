@@ -43,7 +43,7 @@ def shard(net: nn.Module, device: torch.device) -> None:
 
 
 def sharded(net: nn.Module, device: torch.device) -> nn.Module:
-    """Return a copy of a network, divided over the processes in the same way as `shard` does."""
+    """Copy a network, divide the copy among all processes by `shard`, and return it."""
     net = copy.deepcopy(net)
     shard(net, device)
     return net

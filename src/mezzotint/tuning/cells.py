@@ -23,7 +23,7 @@ class SweepCell:
 
     Attributes:
         settings: The sampling settings.
-        figure: The figure of the sweep's metric.
+        figure: The value of the sweep's metric, with its 95 % interval.
         accuracy: The share of samples that the feature network assigns to their class; None if this
             network does not know the model's classes.
     """

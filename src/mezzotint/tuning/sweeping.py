@@ -76,8 +76,8 @@ def sweep(
         precision: The precision of the model: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
         minutes: The longest estimated time that is allowed; None means no limit.
-        on_message: Called with a line of text for the plan, for the names of the columns, and for
-            each cell; ``print`` works.
+        on_message: Called with one line of text at a time: the plan, the head of a table, and a row
+            for each cell; ``print`` works.
         on_progress: Called with (what, done, total) while samples are made and measured.
 
     Returns:

@@ -35,7 +35,7 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
     If the iterator is closed, the work stops. The iterator raises the errors of the work.
 
     Args:
-        model: The model's name on the command line; None if it is only in memory.
+        model: The name or path of the model for commands; None if it is only in memory.
         pipe: The model.
         request: The request.
     """

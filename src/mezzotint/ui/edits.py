@@ -152,7 +152,7 @@ def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
     """Return the canvas on which a visitor paints the mask of an image (C, H, W).
 
     It shows the image, enlarged by the largest whole factor with which both sides have at most
-    ``side`` pixels. If it is already larger, it keeps its size.
+    ``side`` pixels. An image that is already larger keeps its size.
     """
     height, width = image.shape[1:]
     zoom = max(1, side // max(height, width))

@@ -45,7 +45,7 @@ class Models:
             return self._loaded[name]
 
     def called(self, name: str) -> str | None:
-        """Return a model's name on the command line; None if the model is only in memory."""
+        """Return the name or path of a model for commands; None if it is only in memory."""
         return None if name == OWN else name
 
 
@@ -69,7 +69,7 @@ def offered(model: Pipeline | str | Path | None, runs: Path = RUNS) -> Models:
 
 
 def about(pipe: Pipeline) -> str:
-    """Return a model in words, on one line: its images, conditions and weights."""
+    """Describe a model in one line: its image size, classes, number of weights and conditions."""
     height, width = pipe.size
     weights = sum(weight.numel() for weight in pipe.net.parameters())
     classes = counted(len(pipe.classes), "class", "classes") if pipe.classes else "no classes"

@@ -15,8 +15,8 @@ class Multistep(AlongTeacher):
 
     From any level, f follows the teacher's flow to the end of the part that the level is in. This
     is `AlongTeacher` with ``calls`` parts. A part is easier to learn than the whole path. From the
-    same noise, a student without errors makes the samples of its teacher (Heek et al. 2024, arXiv
-    2403.06807). The student can only be used with ``calls`` calls.
+    same noise, a student without errors would make the same samples as its teacher (Heek et al.
+    2024, arXiv 2403.06807). The student can only be used with ``calls`` calls.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 32

@@ -10,9 +10,9 @@ The factor 1 / sigma_t is large at low noise, where the target is nearly certain
 noise, where sampling starts. ``huber(|e|)`` is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``,
 where |e| is the root mean square of the error e over its elements, and c is HUBER (Song and
 Dhariwal 2023, arXiv 2310.14189, section 3.3). The gradient of huber is bounded, so a few images
-cannot outweigh all others. If |e| is about the same for all targets, as it is for images of many
-elements, the loss is least near the mean of the targets. For a single element, it is least near
-their median.
+cannot outweigh all others. If similar inputs have different targets, and |e| is about the same for
+all of them, as it is for images of many elements, the output with the least loss is near their
+mean. For a single element, it is near their median.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class AlongNoise(Distillation):
     def by_itself(
         self, net: nn.Module, x: Tensor, x_s: Tensor, levels: Levels, examples: Examples
     ) -> Tensor:
-        """Return the target of the student f at x_t that agrees with its estimate at x_s.
+        """Return the target of f(x_t, t) that agrees with the student's estimate f(x_s, s).
 
         A DDIM step from x_s to ``end`` with the estimate f(x_s, s) leads to a point. The target is
         the x0_hat with which a DDIM step from x_t leads to the same point. ``x`` is x_t, and
