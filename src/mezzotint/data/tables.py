@@ -249,9 +249,9 @@ def of_tree(
     """Return the table of a split's images, from all metadata files of a tree.
 
     ``files`` are the images of the split. ``image_column`` is the column that names the images
-    given as conditions ("" for none). ``image`` returns the decoder and the string for a file
-    (see `Table`). Raises UserError if there is no metadata file, if a row of the metadata names a
-    missing file, if two rows name the same file, or if an image has no row.
+    given as conditions ("" for none). ``image`` takes a file, and returns a decoder for it and a
+    string that identifies it. Raises UserError if there is no metadata file, if a row of the
+    metadata names a missing file, if two rows name the same file, or if an image has no row.
     """
     rows, place = _rows(tree)
     there = {*tree.root.every()}

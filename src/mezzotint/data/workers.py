@@ -156,7 +156,7 @@ def _files(decoders: Sequence[Callable[[Wanted], Pixels]], most: int) -> Iterato
     """Yield the `File` of each decoder.
 
     It yields None for a decoder that is not an `ImageFile`, for a file that cannot be read, and for
-    all files after the first ``most`` bytes.
+    every decoder after more than ``most`` bytes have been read.
     """
     held = 0
     for decode in decoders:

@@ -26,17 +26,18 @@ def optimised(
 
     1. Sample from each batch of noise in FINE steps, from levels that are equally spaced in
        ``ln(alpha / sigma)``. This gives the fine path, with x_i at each level i.
-    2. Make a single step from x_i to every cleaner level j, and measure the error of its result
-       x~_j, ``|x~_j - x_j|``. It is a step of DDIM, or, if the order is 2 or more, a step of
-       DPM-Solver++(2M) whose previous step had the same length. The estimates of x0 on the fine
-       path are used again, so this needs no further denoiser calls.
+    2. Make a single step from x_i to every cleaner level j, which gives x~_j, and measure its error
+       ``|x~_j - x_j|``. The step is a DDIM step, or, if the order is 2 or more, a step of
+       DPM-Solver++(2M) whose previous step had the same length. No further denoiser calls are
+       needed, because the estimates of x0 on the fine path are used again.
     3. Estimate how much of that error is left at the clean level. For Gaussian data the error
        shrinks by the factor ``sqrt(v / (alpha_j^2 v + sigma_j^2))``, where v is the variance of the
        data. As v, take the variance of the batch at the end of the fine path.
     4. Find the shortest path of ``steps`` edges by dynamic programming, which Watson et al. 2021
        (arXiv 2106.03802) use for the variational bound.
-    5. Errors do not add up exactly. So compare the grid on this path with those of the spacings in
-       OTHERS, and choose the grid whose samples are nearest to the end of the fine path.
+    5. Errors do not add up exactly. So compare the grid of this shortest path with the grids of
+       the spacings in OTHERS. Choose the grid whose samples are nearest to the end of the fine
+       path.
 
     Args:
         denoise: The denoiser, guided and clipped as in sampling.

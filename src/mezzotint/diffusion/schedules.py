@@ -166,10 +166,10 @@ def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
 def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:
     """Make a schedule whose log-SNR has a Laplace distribution.
 
-    The log-SNR of row i is the quantile at ``1 - u``, with ``u = (i - 1/2) / T``, which is
-    ``mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``. Hang et al. 2024, arXiv
-    2407.03297, train at width 0.5 and sample on another schedule. At width 1.5 the last timestep
-    has alpha = 0.006, so near to noise that sampling can start there.
+    The log-SNR of row i is ``mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``, the quantile at
+    ``1 - u``, with ``u = (i - 1/2) / T``. Hang et al. 2024, arXiv 2407.03297, train at width 0.5
+    and sample on another schedule. At width 1.5 the last timestep has alpha = 0.006, so near to
+    noise that sampling can start there.
 
     Args:
         T: The number of timesteps.

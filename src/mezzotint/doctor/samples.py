@@ -240,8 +240,8 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
 def too_few(figures: Path) -> Finding | None:
     """Check that a Frechet distance in the run's figures.jsonl was measured on enough samples.
 
-    Returns None if the file does not exist. With at most 2,048 samples, the number of Inception's
-    features, the covariance is singular. The bias, which is proportional to 1/N for N samples, is
+    Returns None if the file does not exist. Inception has 2,048 features, so the covariance is
+    singular for at most 2,048 samples. The bias, which is proportional to 1/N for N samples, is
     then as large as the distance itself (Chong and Forsyth 2020, arXiv 1911.07023).
     """
     if not figures.exists():

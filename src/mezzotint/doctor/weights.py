@@ -178,15 +178,15 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
 
     The raw weights are the weights that the optimizer changes. ``apart`` is ``|ema - raw| / |raw -
     initial|``, which is 1 if the average still equals the initial weights. The longest half-life of
-    `trainer.ema` is a twentieth of the images seen; the averaged weights then have a mean age of
-    0.072 of the images seen. ``apart`` is then 0.07 if weights move on a straight line, and
-    ``sqrt(0.072 / 2)`` = 0.19 if they move at random. A healthy run cannot reach 0.5.
+    `trainer.ema` is a twentieth of the images seen. The mean age of the averaged weights is then
+    about 0.07 of the images seen, and ``apart`` is 0.07 if weights move on a straight line, and
+    ``sqrt(0.07 / 2)`` = 0.19 if they move at random. A healthy run cannot reach 0.5.
 
     ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. A network
-    that has learned nothing has an error of 1. So the raw weights have learned ``1 - raw``,
-    computed from the mean errors, and averaging has lost ``averaged - raw`` of it. If the averaged
-    error is higher by more than `SURE` standard errors, the severity is "wrong" if more than half
-    was lost, and "doubtful" if more than a tenth was lost. It is also "doubtful" if ``apart`` is
+    that has learned nothing has an error of 1, so the raw weights have learned ``1 - raw``. The
+    share of this that averaging has lost is ``(averaged - raw) / (1 - raw)``, with the mean errors.
+    The severity is "wrong" if the share is above 1/2, and "doubtful" if it is above 1/10, provided
+    that ``averaged - raw`` exceeds `SURE` standard errors. It is also "doubtful" if ``apart`` is
     above 0.5.
     """
     worse = averaged - raw

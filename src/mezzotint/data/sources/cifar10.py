@@ -1,7 +1,7 @@
-"""CIFAR-10 (Krizhevsky, 2009) from its official archive, which is downloaded, or from a copy.
+"""CIFAR-10 (Krizhevsky, 2009), either downloaded or read from a copy of its official archive.
 
-Its files are pickles, and a pickle can run code. So they are read only if they have the official
-checksums, with an unpickler that builds no numpy objects.
+Its files are pickles, and a pickle can run code. So each file must have its official checksum, and
+the unpickler builds no numpy objects.
 """
 
 import hashlib
@@ -180,7 +180,7 @@ def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
 
 
 def _pixels(data: Any) -> Pixels | None:
-    """Return the flat values of an unpickled uint8 array (ROWS, 3072); None for other data."""
+    """Return an unpickled uint8 array (`ROWS`, 3072), flattened; None for other data."""
     match data:
         case _Inert(state=(1, shape, _Inert(given=(b"u1", *_)), False, bytes(content))):
             if shape == (ROWS, 3072) and len(content) == ROWS * 3072:
@@ -210,10 +210,10 @@ class _Inert:
 
 
 class _PartsOnly(pickle.Unpickler):
-    """An unpickler that accepts only the functions and classes in Python 2's pickles of arrays.
+    """An unpickler that accepts only the names that occur in arrays pickled by Python 2.
 
-    A pickle can call anything that it can name. Even a numpy dtype is not safe: with a crafted
-    dtype, arrays read memory at addresses that the pickle chooses.
+    A pickle can call any function or class that it names. Even a numpy dtype is not safe: with a
+    crafted dtype, arrays read memory at addresses that the pickle chooses.
     """
 
     known = frozenset(

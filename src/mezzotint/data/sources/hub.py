@@ -14,9 +14,9 @@ def hub(data: str, split: str, conditional: bool = True) -> Source:
     """Return the images of one split of `hub:OWNER/NAME`; only that split is downloaded.
 
     Raises:
-        NoSplit: If the data set has no parquet files of the split, or if these were not downloaded
-            before and the hub cannot be reached.
-        UserError: If the data set cannot be fetched, has parquet files in several folders, or if
+        NoSplit: If the data set has no parquet files of the split, or if the hub cannot be reached
+            and the cache has only other files of the data set.
+        UserError: If the download fails, the data set has parquet files in several folders, or
             `parquet` refuses it.
     """
     name = data.removeprefix("hub:")

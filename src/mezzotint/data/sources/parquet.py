@@ -51,7 +51,7 @@ def parquet(data: str, split: str, conditional: bool = True) -> Source:
     metadata, the classes are called "0" to the largest label.
 
     Raises:
-        UserError: If pyarrow is missing; the split does not exist or lacks files; a file is
+        UserError: If pyarrow or a file of the split is missing; the split does not exist; a file is
             damaged; or a column is missing or has a wrong type. Faulty labels are an error only if
             ``conditional`` is True.
     """

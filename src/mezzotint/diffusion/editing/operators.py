@@ -168,7 +168,7 @@ def grey() -> Operator:
 
 
 def _copied(constant: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function of x that returns ``constant`` in x's type and on x's device, cached."""
+    """Return a cached function of x that returns ``constant`` in x's type and on x's device."""
 
     @cache
     def there(device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -96,7 +96,7 @@ def mmps(
     """Return a denoiser that takes p(y | x_t) as ``N(A x0_hat, A V A^T + noise^2)``.
 
     ``V = sigma^2 / alpha * J``, with the Jacobian J of x0_hat with respect to x_t, is the
-    covariance of x0 given x_t. So this is exact for Gaussian x0.
+    covariance of x0 given x_t. So this p(y | x_t) is exact for Gaussian x0.
 
     The gradient of log p(y | x_t) contains the inverse of ``A V A^T + noise^2`` times ``y - A
     x0_hat``. This product is approximated by ``iterations`` iterations of conjugate gradients. Each
@@ -113,11 +113,11 @@ def mmps(
 def dps(
     denoise: Denoiser, seen: Observation, grid: Sequence[Level], strength: float = 1.0
 ) -> Denoiser:
-    """Return a denoiser whose steps subtract ``strength`` times the gradient of ``|y - A x0_hat|``.
+    """Return a denoiser that moves x0_hat against the gradient of ``|y - A x0_hat|``.
 
     The gradient is with respect to x_t, and A may be any differentiable function. Chung et al. 2022
     (arXiv 2209.14687, algorithm 1) subtract ``strength * gradient`` from the next x_s. This
-    denoiser changes x0_hat instead, so that a deterministic step changes x_s by the same vector.
+    denoiser changes x0_hat so that a deterministic step changes x_s by the same vector.
     """
 
     def estimate(x: Tensor, level: Level) -> Tensor:

@@ -67,8 +67,9 @@ class Sampler:
             The batch at the level ``grid[-1]``, in the shape of x.
 
         Raises:
-            UserError: If the noise does not fall along the grid, there is no such option, or the
-                denoiser or the method returns a tensor that is not finite or not in x's shape.
+            UserError: If the noise does not fall along the grid, the method lacks a given option,
+                or the denoiser or the method returns a tensor that is not finite or not in x's
+                shape.
         """
         if not falls(grid):
             raise UserError(
