@@ -59,8 +59,8 @@ class Edit:
     ) -> Edit:
         """Return a request to edit images, after checking the arguments.
 
-        Conditions other than the class are given as the setting ``condition``. The default guidance
-        scale is the model's; it is 1 if no conditions are given, or if ``plain`` is true.
+        Conditions other than the class are given as the setting ``condition``. By default, guidance
+        is off if no conditions are given or ``plain`` is true, and else as in the model's defaults.
         """
         settings = dict(settings)
         condition = settings.pop("condition", None)
@@ -113,7 +113,7 @@ class Edit:
 def batched(images: Tensor, values: Values) -> Tensor:
     """Return images as (N, C, H, W).
 
-    Raises UserError unless they have the type of ``values``, and values of that scale.
+    Raises UserError if they have another type than ``values``, or values far outside its range.
     """
     right = isinstance(images, Tensor) and images.dtype == values.tensor_dtype
     if not right or images.ndim not in (3, 4):

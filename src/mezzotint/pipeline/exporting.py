@@ -150,7 +150,7 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
 
 
 def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
-    """Warn of a default setting that the exported program ``where`` ignores, such as an interval.
+    """Warn of a default setting that the exported program ``where`` ignores.
 
     The settings of guidance are checked here; ``lost`` names all others that are ignored.
     """

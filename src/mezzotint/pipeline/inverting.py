@@ -92,14 +92,14 @@ def interpolate(
     """Make a series of images from one image to another, by spherical interpolation of their noise.
 
     Images are inverted first; noises are used directly. For a latent model, a float tensor in the
-    shape of the latents is noise. For a model of pixels that are not float, a float tensor in the
-    shape of an image is noise if some value lies outside [-1, 1]. If two labels are given, the
-    estimates of the clean image for both labels are interpolated linearly.
+    shape of the latents is noise. For a model of integer pixels, a float tensor in the shape of an
+    image is noise if some value lies outside [-1, 1]. If two labels are given, the estimates of the
+    clean image for both labels are interpolated linearly.
 
     Args:
         pipe: The model.
         a: The first image, (C, H, W), uint8 unless ``pipe.values`` says otherwise; or its noise
-            from `invert`. In a model of float pixels, noise must have the shape (1, C, H, W).
+            from `invert`. For a model of float pixels, noise must have the shape (1, C, H, W).
         b: The last image, or its noise.
         n: The number of images, both ends included.
         labels: One class, or a tuple of the classes of the first and the last image.

@@ -87,9 +87,9 @@ def load(
 
     Args:
         path: One of these: a run, of which the newest undamaged checkpoint is used; a checkpoint; a
-            folder that `Pipeline.save` wrote; a diffusers folder (a pipeline, a network, or a
-            checkpoint that a training wrote); ``hub:OWNER/NAME``, a diffusers folder on the Hugging
-            Face Hub; or, if no such path exists, the name of a shipped model.
+            folder that `Pipeline.save` wrote; a diffusers folder (a pipeline, a network, or
+            the output of a diffusers training script); ``hub:OWNER/NAME``, a diffusers folder on
+            the Hugging Face Hub; or, if no such path exists, the name of a shipped model.
         device: The device to load the model to. None means the device that `use_device` chose. If
             `use_device` was not called, that is an NVIDIA GPU if there is one, else the CPU.
         precision: "float32", "bf16", or "auto": bf16 on hardware that computes in bf16, else

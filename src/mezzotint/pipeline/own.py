@@ -70,18 +70,18 @@ def _network(
 
 
 def _what(condition: Condition) -> tuple[Any, ...]:
-    """Return what must be equal in a condition of a network and of its pipeline.
+    """Return the properties of a condition in which a network and its pipeline must agree.
 
-    This is the name, the shape and, unless the condition is an image, the null value.
+    They are the name, the shape and, unless the condition is an image, the null value.
     """
     null = condition.null(1)
     return condition.name, null.shape, () if condition.spatial else null.tolist()
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return changed fields for a pipeline with more default steps than levels in its schedule.
+    """Return the fields to change if a pipeline's default steps exceed its schedule's levels.
 
-    The changed fields set the default steps to the number of levels. The result is {} if there are
+    With these fields, the default steps equal the number of levels. The result is {} if there are
     enough levels, or if the caller chose the settings. Chosen settings are checked later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):

@@ -82,7 +82,7 @@ class Pipeline:
 
     Raises:
         UserError: If an argument has a wrong type, or the network does not take (x, t, condition)
-            or returns another shape.
+            or its output has a wrong shape.
     """
 
     net: Any  # a Network after __post_init__
@@ -437,8 +437,8 @@ class Pipeline:
     def identity(self) -> str:
         """A `digest` that does not depend on the precision.
 
-        It is the `digest` of the model with float32 weights, or with bf16 weights if the model has
-        no others.
+        It is the `digest` of the model with float32 weights, or with bf16 weights if there are no
+        float32 weights.
         """
         try:
             return self.in_precision("float32").digest

@@ -71,9 +71,9 @@ def inpaint(
         (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
-        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere,
-            the mask is above 0 in every pixel (in a latent model: somewhere in every latent pixel),
-            or the method does not exist or does not fit the model.
+        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere
+            or touches every pixel (for a latent model: every latent pixel), or the method does not
+            exist or does not fit the model.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
@@ -242,8 +242,8 @@ def restore(
         pipe: The model.
         y: The observations, (N, ...): floats on the scale on which images are in [-1, 1]; or
             integers in the type of the model's images. If A is linear, integers must be the output
-            of A for images of that type. If A is not linear, integers are scaled to [-1, 1] like
-            images.
+            of A for unscaled images, such as 0 to 255. If A is not linear, integers are scaled to
+            [-1, 1] like images.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.

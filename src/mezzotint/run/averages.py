@@ -25,9 +25,9 @@ class Average:
 
     Attributes:
         path: The checkpoint of the average.
-        length: The standard deviation of the average's weighting of the steps, divided by the
-            number of steps.
-        error: The relative error of this weighting; see `average`.
+        length: The standard deviation of the step numbers, weighted like the steps in the average,
+            divided by the number of steps.
+        error: The relative error of the fit; see `average`.
     """
 
     path: Path
@@ -47,9 +47,9 @@ def average(
 
     Args:
         run: A folder of a run that was trained with ``snapshots``.
-        length: The standard deviation of the average's weighting of the steps, divided by the
-            number of steps so far. It must be above 0 and below 0.289, the length of the plain
-            mean. Several lengths make several averages.
+        length: The standard deviation of the step numbers, weighted like the steps in the average,
+            divided by the number of steps so far. It must be above 0 and below 0.289, the length of
+            the plain mean. Several lengths make several averages.
         out: The folder to write the averages to; by default RUN/averages.
 
     Returns:

@@ -248,8 +248,8 @@ def _fitted(
 ) -> tuple[Condition, ...]:
     """Adapt the conditions to a network whose x has the shape (C, H, W).
 
-    Raises UserError if a condition is an image that does not fit, or if non-leaking augmentation
-    (with the probability ``augmented``) would move the training images but not that image.
+    Raises UserError if an image condition does not fit, or if non-leaking augmentation (with the
+    probability ``augmented``) would move the training images but not an image condition.
     """
     images = [each for each in conditions if each.spatial]
     if images and augmented:

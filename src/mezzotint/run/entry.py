@@ -153,10 +153,10 @@ def distil(
 
     Args:
         teacher: The model to distil: a run, a checkpoint of a run, or the name of a shipped model.
-        data: As in `train`; None means the teacher's training set.
+        data: As in `training`; None means the teacher's training set.
         out: The run's folder; None is ``runs/RECIPE-few``, where RECIPE is the teacher's recipe.
-        resume: As in `train`.
-        track: As in `train`.
+        resume: As in `training`.
+        track: As in `training`.
         progress: As in `train`.
         **fields: Fields to change: fields of `DistillationConfig` (method, calls, scale,
             guided_within, teacher_steps) and of any training (images, batch, lr ...). ``scale`` is
@@ -168,7 +168,7 @@ def distil(
 
     Raises:
         UserError: If the teacher cannot be distilled, if the data does not fit the teacher, and in
-            the cases of `train`.
+            the cases of `training`.
         Interrupted: If SIGINT (Ctrl-C), SIGTERM or SIGHUP stopped the training.
     """
     begun = begin(teacher, out, resume, fields)

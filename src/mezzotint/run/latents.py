@@ -84,7 +84,7 @@ def encoded(
 def encode_together(
     experiment: Experiment, device: torch.device, found: Path | None, share: Share
 ) -> None:
-    """Let all processes encode the data of a training in latents; each then finds the results.
+    """Let all processes encode a training's images, and keep the latents in the cache.
 
     See `encoded` for the arguments and errors.
     """

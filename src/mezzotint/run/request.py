@@ -110,9 +110,9 @@ def requested(
 
 
 def _check_terms(asked: Configuration, fields: Mapping[str, Any]) -> None:
-    """Raise UserError if a changed field has no effect, because what it belongs to is turned off.
+    """Raise UserError if a changed field has no effect, because what it configures is turned off.
 
-    Fields are checked that belong to latents, to conditions, or to a term of an autoencoder's loss.
+    The fields of latents, of conditions, and of the terms of an autoencoder's loss are checked.
     """
     if isinstance(asked, Experiment):
         latent, guided = {"posterior": "mean", "scaling": "measured"}, {"label_dropout": 0}

@@ -120,9 +120,9 @@ def _moments(state: TrainState, found: Mapping[str, Tensor]) -> str | None:
 def _kept(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, bool]:
     """Return {name: whether it is a scalar} for the values that an optimizer keeps for a weight.
 
-    To find the names, this makes a step with one tensor of the group, and undoes it. That tensor is
-    the smallest with dimensions, because all values kept for a scalar tensor are scalars. A scalar
-    tensor is used only if the group has no other.
+    To find the names, this makes a step with one weight of the parameter group, and undoes it. The
+    smallest weight that is not a scalar is used, because all values kept for a scalar weight are
+    scalars. A scalar weight is used only if the group has no other weights.
     """
     weight = min(group["params"], key=lambda each: (not each.ndim, each.numel()))
     before, weight.grad = weight.clone(), torch.zeros_like(weight)

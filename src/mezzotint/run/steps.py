@@ -110,7 +110,7 @@ class Steps:
         yield from self._missed_grid(stop)
 
     def save(self) -> None:
-        """Write a checkpoint of the current state, unless this state is saved or is step 0."""
+        """Write a checkpoint of the current state, unless it is saved already or is step 0."""
         if self.state.step != self.saved:
             self._saved()
 
