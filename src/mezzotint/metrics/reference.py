@@ -113,11 +113,11 @@ def reference(
     name: str,
     share: Share = ALONE,
 ) -> Reference:
-    """Return the reference of a prepared array ``images``, uint8 (N, H, W, 3).
+    """Return the reference of a data set, whose decoded ``images`` are uint8 (N, H, W, 3).
 
-    ``data`` is the fingerprint of the array. The reference is computed once for each combination of
-    data, network and resize, and a progress bar is shown. Several processes share the computation,
-    and the first process writes the file.
+    ``data`` is the fingerprint of the data set. The reference is computed once for each combination
+    of data, network and resize, and a progress bar is shown. Several processes share the
+    computation, and the first process writes the file.
     """
     height, width = images.shape[1:3]
     origin = Origin(

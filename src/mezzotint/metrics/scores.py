@@ -1,4 +1,4 @@
-"""Common figures, computed from features and probabilities in float64.
+"""The Frechet distance and the inception score, computed in float64.
 
 A Frechet distance is an FID only if the features come from the Inception network of 2015-12-05.
 FIDs are comparable only if the numbers of samples are equal.
@@ -61,13 +61,13 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
 
 
 def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, float]:
-    """Return the mean and standard deviation of the inception score over parts of the images.
+    """Return the mean and standard deviation of the inception score over groups of images.
 
     ``probabilities`` (N, K) come from a classifier, and each row sums to 1. They are split into
-    ``splits`` parts of consecutive rows. The score of a part is ``exp(E_x KL(p(y|x) || p(y)))``.
+    ``splits`` groups of consecutive rows. The score of a group is ``exp(E_x KL(p(y|x) || p(y)))``.
     The standard deviation has the divisor ``splits``, not ``splits - 1``. The score is 1 if all
     images look alike, and K if all classes are equally frequent and all predictions certain
-    (Salimans et al. 2016, arXiv 1606.03498). Raises UserError if there are fewer rows than parts,
+    (Salimans et al. 2016, arXiv 1606.03498). Raises UserError if there are fewer rows than groups,
     or if a row does not hold probabilities.
     """
     p = _float64("a probability", probabilities)
@@ -86,13 +86,13 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> tuple[float, 
 
 
 def parts(rows: Tensor, count: int) -> list[Tensor]:
-    """Split rows into ``count`` consecutive parts of nearly equal length."""
+    """Split rows into ``count`` groups of consecutive rows, of nearly equal size."""
     ends = [i * len(rows) // count for i in range(count + 1)]
     return [rows[start:end] for start, end in pairwise(ends)]
 
 
 def _score(p: Tensor) -> Tensor:
-    """Return the score of one part (n, K)."""
+    """Return the score of one group (n, K)."""
     marginal = p.mean(0, keepdim=True)
     divergence = (torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(1)
     return divergence.mean().exp()

@@ -122,8 +122,8 @@ def check(
 
     Raises:
         UserError: If the network does not take ``(x, t, condition)``; the call fails or changes an
-            input; the result is not a tensor with ``outputs`` channels and the same height and
-            width; or ``training`` is set and there are no weights to train.
+            input; the result is not a tensor with ``outputs`` channels and the height and
+            width of the images; or ``training`` is set and there are no weights to train.
     """
     x = torch.full((2, *shape), 0.5, device=net.device)
     condition = {

@@ -32,7 +32,7 @@ class CustomConfig:
 
     @property
     def factor(self) -> int:
-        """1, because the number that must divide the sides of images is not known."""
+        """1, which allows any image size: the sizes that the network accepts are not known."""
         return 1
 
     def __str__(self) -> str:

@@ -172,8 +172,8 @@ class UNet2D(Walk):
 def _block(config: UNet2DConfig, cin: int, cout: int) -> nn.Module:
     """Return a residual block that does not resample.
 
-    If the embedding only shifts the features, it is the block of DDPM, which is faster. If the
-    embedding also scales them, it is the block of ADM.
+    If the embedding only shifts the features, the block is DDPM's, which is faster. If the
+    embedding also scales them, the block is ADM's.
     """
     if config.scaled:
         return Block(config, cin, cout, nn.Identity())

@@ -68,7 +68,7 @@ def compared(runs: Sequence[Run]) -> Section | None:
 
 
 def _names(keys: Collection[Key]) -> list[str]:
-    """Return the names of figures; names that several networks share end with the network."""
+    """Return the names of figures; add the network to each name that several networks share."""
     often = Counter(name for name, _ in keys)
     return [name if often[name] == 1 else f"{name}-{network}" for name, network in keys]
 
@@ -94,7 +94,7 @@ def _identity(run: Run) -> str:
 
 
 def _is_other(row: dict[str, Any], identity: str) -> bool:
-    """Return whether a row of figures.jsonl measured other weights than those of ``identity``.
+    """Return whether a row of figures.jsonl comes from weights other than those of ``identity``.
 
     In a row with a weaker model (autoguidance), the digest covers both models, so it cannot be
     compared with ``identity``, and the result is False.

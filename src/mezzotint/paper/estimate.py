@@ -51,7 +51,7 @@ def estimates(work: Work) -> Iterator[Estimate]:
 
 
 def too_long(estimate: Estimate, hours: float) -> str:
-    """Return why a model is left out if its training takes more than ``hours``, else ""."""
+    """Return "" if the training takes at most ``hours``, else why the model is left out."""
     if estimate.training <= hours * 3600:
         return ""
     return (

@@ -33,7 +33,8 @@ def trainings(work: Work) -> Iterator[tuple[str, Iterator[Progress]]]:
 def trained(work: Work, name: str) -> dict[str, str]:
     """Return facts that identify the training of a model; {} if the training is unfinished.
 
-    The facts include a digest of the weights, because a training may be repeated with other data.
+    The facts include a digest of the weights, because a repeated training may have the same
+    configuration but different data.
     """
     config, found = work.plan.models[name], _saved(work.folder(name))
     if not found or _share(found, config) < 1:

@@ -149,8 +149,8 @@ class Plan:
 def plan(options: Options) -> Plan:
     """Return the plan of the experiments: their models and rows.
 
-    Raises UserError if ``only`` is empty or has an unknown experiment, or if the samples are too
-    few.
+    Raises UserError if ``only`` is empty or has an unknown experiment, or if there are too few
+    samples for a Frechet distance.
     """
     size = SCALES[options.scale]
     samples = options.samples or size.samples

@@ -48,8 +48,8 @@ def statements(results: Results) -> Section | None:
 def _speed(results: Results) -> Verdict:
     """Return the verdict on the speed of DDIM.
 
-    The row that decides is the DDIM row with the fewest steps among those whose Frechet distance is
-    not above that of DDPM, or whose 95 % interval overlaps with that of DDPM.
+    Of the DDIM rows that are as good as DDPM, the row with the fewest steps decides. A row is as
+    good if the 95 % interval of its Frechet distance is not entirely above DDPM's interval.
     """
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:
@@ -122,7 +122,7 @@ def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
 
 
 def _alike(results: Results, row: Row, others: Sequence[Row]) -> list[Row]:
-    """Return those of ``others`` that were timed by the same processor and threads as ``row``."""
+    """Return those of ``others`` whose processor and thread count equal those of ``row``."""
     on = {r: results.rows[r].get("processor") for r in (row, *others)}
     return [other for other in others if on[other] == on[row]]
 

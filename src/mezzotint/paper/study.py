@@ -1,4 +1,4 @@
-"""Compare schedules by means other than FID: the error at each level, and the gradient noise."""
+"""Compare schedules without FID: by the errors at noise levels, and by the gradient noise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HELD_OUT = 512  # held-out images for the errors
 
 
 def compare_schedules(work: Work, follow: Follow) -> dict[str, dict[str, Any]]:
-    """Measure each pixel model: its error at each level, and the noise of its gradient.
+    """Measure each pixel model: its errors at several noise levels, and its gradient noise.
 
     The errors are measured on held-out images, or on training images if none are held out. Results
     are appended to study.jsonl, and are not measured again.
@@ -86,7 +86,7 @@ def errors_by_level(
     seed: int = 0,
     batch: int = 64,
 ) -> list[tuple[float, float]]:
-    """Return ``(log SNR, E |eps_hat - eps|^2)`` at levels of a model's schedule, noisy to clean.
+    """Return ``(log SNR, E |eps_hat - eps|^2)`` at noise levels of a schedule, from noisy to clean.
 
     ``log SNR = 2 ln(alpha / sigma)``. For every prediction type, ``|eps_hat - eps|^2 = SNR |x0_hat
     - x0|^2``, and the best possible x0_hat depends on the SNR alone, not on the schedule. So models
@@ -96,17 +96,18 @@ def errors_by_level(
 
     Args:
         pipe: The model, used without guidance or clipping.
-        images: uint8 (N, C, H, W); each is used at every level. The error is a mean over the images
-            and over their pixels or latents.
+        images: uint8 (N, C, H, W); each is used at every noise level. The error is a mean over the
+            images and over their pixels or latents.
         labels: N class indices; None is the null class.
-        points: The number of levels, which are evenly spaced timesteps of the schedule. Levels of
-            pure noise are left out.
+        points: The number of noise levels, which are evenly spaced timesteps of the schedule.
+            Levels of pure noise are left out.
         seed: The noise of image i at point j depends on (seed, i, j), and is the same for all
             models.
         batch: The number of images denoised at once. It does not change the result.
 
     Raises:
-        UserError: If there are fewer timesteps than ``points``, or the model lacks a label.
+        UserError: If there are fewer timesteps than ``points``, or ``labels`` has an unknown class
+            or the wrong length.
     """
     levels = [level for level in pipe.schedule.grid(points, "linspace")[:-1] if level.alpha]
     every = None if labels is None else pipe.labels(len(images), labels)
@@ -168,8 +169,8 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
     """Return the `noise_scale` of a run's objective at its newest weights, not at their EMA.
 
     The scale is measured on the next ``batches`` batches of the training, with the training's data,
-    levels, dropout and precision. The folder is not changed. Raises UserError if the folder is not
-    a run of a diffusion model, has no checkpoint, or its data has changed.
+    noise levels, dropout and precision. The folder is not changed. Raises UserError if the folder
+    is not a run of a diffusion model, has no checkpoint, or its data has changed.
     """
     config = configuration.read(folder / "config.json")
     if not isinstance(config, Experiment):
@@ -187,8 +188,8 @@ def gradient_noise(folder: Path, batches: int = 16) -> GradientNoise:
 def gradients(job: DiffusionJob, accelerator: Accelerator, batches: int) -> Iterator[Tensor]:
     """Yield the gradients of a training's next ``batches`` steps; leave the weights unchanged.
 
-    Each gradient is one flat float32 tensor of all weights. If the training draws its levels
-    adaptively, the probabilities of the levels are still updated, as in training.
+    Each gradient is one flat float32 tensor, with a value for each weight. If the training draws
+    its noise levels adaptively, their probabilities are still updated, as in training.
     """
     state, config = job.state, job.experiment.train
     more = (state.step + batches) * config.batch

@@ -93,7 +93,7 @@ def _by_data(results: Results, rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
-    """Make a section with a table for each data set; several tables have a heading each."""
+    """Make a section with a table for each data set, with headings if there are several."""
     if len(tables) == 1:
         return Section(title, text, tables=list(tables.values()))
     parts = [Section(f"{title}: {data}", tables=[table]) for data, table in tables.items()]
@@ -101,7 +101,7 @@ def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
 
 
 def _names(results: Results, rows: Sequence[Row]) -> list[str]:
-    """Return the names of the figures that were measured on all samples of some rows."""
+    """Return the names of the figures that were measured on all samples of any of ``rows``."""
     return list(dict.fromkeys(name for row in rows for name in results.figures(row)))
 
 

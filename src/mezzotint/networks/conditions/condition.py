@@ -54,7 +54,7 @@ class Condition(ABC):
 
     @abstractmethod
     def encoded(self, rows: npt.NDArray[Any]) -> Tensor:
-        """Convert the conditions in a prepared array to the tensor that the network takes."""
+        """Convert conditions, in the form in which data sets store them, to a condition tensor."""
 
     @abstractmethod
     def given(self, value: Any, count: int | None) -> Tensor:
@@ -133,7 +133,7 @@ class Layered(FromZero):
 
 
 def as_array(value: Any) -> npt.NDArray[Any]:
-    """Convert a user's values to an array; rows of unequal length become ``np.asarray(None)``."""
+    """Convert a user's values to an array; if they are ragged, return ``np.asarray(None)``."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype == torch.bfloat16 else value
