@@ -36,7 +36,7 @@ SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 TITLES = {
     "calls": "Quality against denoiser calls",
     "guidance": "Quality against the guidance scale",
-    "spacings": "Distance to the end of the flow by grid",
+    "spacings": "Distance to the end of the flow, for each grid",
 }
 SAME = 64  # images that are compared one by one with the reference
 DISTANCE = (

@@ -255,7 +255,7 @@ def test_a_pipeline_that_is_not_the_run_is_refused(trained: Path) -> None:
         (pipe.guided_by(mz.load(trained / "checkpoints" / "step-8")), "are not those of"),
         (
             replace(pipe, defaults=replace(pipe.defaults, rescale=0.5)),
-            "`run` has other defaults: pass",
+            "`run` is a pipeline with other defaults than",
         ),
         (mz.load(trained / "checkpoints" / "step-12"), "is not a run: give the folder of a run"),
     ):

@@ -126,7 +126,8 @@ def _merged(name: str, folders: list[Folder]) -> Folder:
 def splits_inside(node: Folder) -> dict[str, dict[str, Folder]]:
     """Return the splits that lie inside each class folder (``cat/train``, ``cat/test``).
 
-    Each split is returned as a folder of class folders. Returns {} if there are no such splits.
+    The folders are regrouped: the result maps each split to its class folders, as if they were
+    ``train/cat`` and ``test/cat``. Returns {} if there are no such splits.
     """
     classes = node.filled
     splits: dict[str, dict[str, Folder]] = {}

@@ -246,7 +246,7 @@ def split_variance(net: Net) -> tuple[Net, Callable[[Tensor, Level], Tensor]]:
 def to_fraction(raw: Tensor) -> Tensor:
     """Convert a network's variance output to ``v = (raw + 1) / 2``, in float32 or wider.
 
-    v says where the variance lies between the smallest variance (0) and the largest (1); see
-    `split_variance`. The output 0 of an untrained network gives 1/2, the geometric mean of the two.
+    v = 0 means the smallest variance and v = 1 the largest; see `split_variance`. An untrained
+    network returns 0, so v is 1/2, which means the geometric mean of these two variances.
     """
     return (_wide(raw) + 1) / 2

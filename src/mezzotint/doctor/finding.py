@@ -80,12 +80,12 @@ class Findings(list[Finding]):
 
     @property
     def wrong(self) -> list[Finding]:
-        """The findings whose severity is "wrong": certain faults."""
+        """The findings whose severity is "wrong": faults that the run certainly has."""
         return [finding for finding in self if finding.severity == "wrong"]
 
     @property
     def doubtful(self) -> list[Finding]:
-        """The findings whose severity is "doubtful": possible faults."""
+        """The findings whose severity is "doubtful": faults that the run may have."""
         return [finding for finding in self if finding.severity == "doubtful"]
 
     @property

@@ -72,7 +72,7 @@ class Features:
     def put(self, start: int, rows: Rows) -> None:
         """Write the features of a batch whose first image has the index ``start``.
 
-        The caller must then increase ``done``, the number of images in arrays such as ``pool``.
+        ``pool`` and the other arrays end at the image ``done``, which the caller must increase.
         """
         self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
         for kept, row in zip(self._rows, rows, strict=True):

@@ -20,9 +20,10 @@ SUBSETS, SUBSET = 100, 1000  # the number of subsets, and the most images in eac
 def kd(seen: Comparison) -> Iterator[Figure]:
     """Yield `kernel_distance` over 100 subsets of up to 1,000 images of each set.
 
-    Subsets overlap, so their distances vary less than those of fresh samples; the interval corrects
-    for this. If every subset contained all images of both sets, the distances would not vary, so
-    a subset has at most (N + M) / 3 images of each set, where N and M are the sizes of the sets.
+    Subsets overlap, so their distances vary less than those of fresh samples; the interval of the
+    figure corrects for this. The distances would not vary at all if every subset contained all
+    images of both sets. So the number of images that a subset takes from each set is also limited
+    to (N + M) / 3, where N and M are the sizes of the sets.
     """
     n, m = seen.count, seen.against.origin.count
     pool = seen.against.pool

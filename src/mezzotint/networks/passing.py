@@ -71,11 +71,11 @@ def made(config: CustomConfig) -> nn.Module:
 
 
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
-    """Remember a network that the user passes again, and return its new record.
+    """Return the record of a user's own network that was trained before and is now passed again.
 
-    ``config`` is the earlier record of the network. If ``net`` is a class, it is called with the
-    arguments in ``config``. Warns if the code of ``net`` or the settings of its layers have changed
-    since that record.
+    The network is remembered too, as in `passed`. ``config`` is its earlier record. If ``net`` is a
+    class, it is called with the arguments in ``config``. Warns if the code of ``net`` or the
+    settings of its layers have changed since that record.
     """
     if isinstance(net, type) and config.arguments:
         net = functools.partial(net, **config.arguments)

@@ -114,9 +114,10 @@ def _headlines(results: Results) -> Section:
         every += distances
         tables[data] = _headline_table(results, data, rows, distances)
     text = (
-        "The paper's figures are FIDs on CIFAR-10 (A, B, D) and on ImageNet-100 (C). The published "
-        "FIDs are from the methods' own papers. Only FIDs on the same data can be compared "
-        f"with each other. {explained(every)} {CONFIGURATION} "
+        'The column "the paper\'s FID" has the figures of arXiv 2412.14422: FIDs on CIFAR-10 (A, '
+        'B, D) and on ImageNet-100 (C). The column "published FID" has figures from the papers '
+        "that introduced the methods. Only FIDs on the same data can be compared with each other. "
+        f"{explained(every)} {CONFIGURATION} "
         f"{as_flags(networks('', results.work.plan.networks)[1])}"
     )
     return _parted(heading(results), text.strip(), tables)

@@ -1,4 +1,4 @@
-"""The initial model of a diffusion training: its network, and the weights that fit."""
+"""Start a training from another model: take its network, and those of its weights that fit."""
 
 from __future__ import annotations
 

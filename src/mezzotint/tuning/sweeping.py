@@ -172,8 +172,8 @@ def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
         )
     if given.defaults not in own:
         raise UserError(
-            f"a sweep starts from the defaults of {folder}, but the pipeline `run` has other "
-            f"defaults: pass {folder} instead"
+            f"`run` is a pipeline with other defaults than {folder}, from whose defaults a sweep "
+            f"starts: pass {folder} as `run`"
         )
 
 
