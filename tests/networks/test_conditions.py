@@ -23,6 +23,7 @@ from mezzotint.networks.conditions import (
     every,
     read,
 )
+from mezzotint.networks.conditions.classes import integers
 from mezzotint.trainer.objective import Diffusion, ObjectiveConfig
 
 AGE = NumbersCondition("age", (50.0,), (10.0,), (18.0,), (80.0,))
@@ -198,3 +199,13 @@ def test_values_inside_the_trained_range_are_not_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         AGE.given([18, 80], 2)
+
+
+def test_a_class_of_imagenet_has_its_shorter_names() -> None:
+    classes = ("n01443537 goldfish, Carassius auratus", "n02012849 crane", "n03126707 crane", "cat")
+    names = ["goldfish", "Carassius auratus", "n02012849", "cat", classes[2]]
+    assert integers(names, classes).tolist() == [0, 0, 1, 3, 2]
+    with pytest.raises(mz.UserError, match="2 classes are called 'crane': give 'n020"):
+        integers("crane", classes)
+    with pytest.raises(mz.UserError, match="there is no class 'gold'"):
+        integers("gold", classes)

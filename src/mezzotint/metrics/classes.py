@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
-WORDNET = re.compile(r"n\d{8}")
+from mezzotint.networks.conditions.classes import WORDNET
 
 
 def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:

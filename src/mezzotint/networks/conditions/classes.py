@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -16,6 +17,7 @@ from mezzotint.strict import strict
 
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor | None
 """The labels that a caller may give: indices or names of classes."""
+WORDNET = re.compile(r"n\d{8}")  # the id of a class of ImageNet
 
 
 @strict
@@ -94,10 +96,30 @@ def integers(
 
 
 def _place(name: str, classes: Sequence[str]) -> int:
-    """Return the index of a name in ``classes``. Raises UserError if no class has the name."""
+    """Return the index of a name in ``classes``.
+
+    A class that begins with a WordNet id also has shorter names: "n01443537 goldfish, Carassius
+    auratus" is also called "n01443537", "goldfish" and "Carassius auratus". Raises UserError if no
+    class has the name, or if several classes have it as a shorter name.
+    """
     # Unicode has two forms of an accented letter. NFC makes them equal.
     folded = [unicodedata.normalize("NFC", each) for each in classes]
     if (wanted := unicodedata.normalize("NFC", name)) in folded:
         return folded.index(wanted)
+    found = [i for i, each in enumerate(folded) if wanted in _shorter(each)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"{counted(len(found), 'class', 'classes')} are called {name!r}: give "
+            f"{' or '.join(repr(classes[i]) for i in found)}"
+        )
     every = f": choose 0 to {len(classes) - 1}, or a name such as {classes[0]}"
     raise UserError(f"there is no class {name!r}{nearest(name, [*classes]) or every}")
+
+
+def _shorter(name: str) -> list[str]:
+    """Return the WordNet id of a class and the names after it; [] for a class without the id."""
+    if not (identity := WORDNET.match(name)):
+        return []
+    return [identity[0], *(part.strip() for part in name[identity.end() :].split(","))]
