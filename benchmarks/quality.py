@@ -49,7 +49,7 @@ FLOW = (
     "[-1, 1]."
 )
 COLUMNS = (
-    "If a heading states several numbers of images, they belong to its columns in the same order."
+    "If a heading names several numbers of images, each belongs to one of the columns below it."
 )
 TERMS = {
     "calls": f"{DISTANCE} {COLUMNS} {FLOW}",

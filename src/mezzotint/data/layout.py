@@ -15,13 +15,14 @@ The same rules hold for folders, zips and tars.
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
-   ``trainB``, ``testA``, ``testB`` the letters are classes. If a folder of images that is not a
-   split lies beside ``train``, the data is refused, because ``train`` may then be a class too. If
-   there is a second split, this folder is left out instead, provided that ``train`` holds class
-   folders or that the name of this folder means annotations. If ``test`` or ``val`` lies beside
-   class folders and there is no ``train``, all of them are classes, provided that each holds images
-   directly; no images are held out then. If one of them holds no images directly, or if images lie
-   beside ``test`` or ``val``, the data is refused.
+   ``trainB``, ``testA``, ``testB`` the letters are classes.
+
+   - A folder of images beside ``train`` that is not a split makes it unclear whether ``train`` is a
+     class, so the data is refused. With a second split, the folder is left out instead if ``train``
+     holds class folders, or if the folder's name means annotations.
+   - ``test`` or ``val`` beside class folders, without ``train``, is a class too, and no images are
+     held out, if each of these folders holds images directly. Otherwise the data is refused. It is
+     also refused if images lie beside ``test`` or ``val``.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. The numbered parts of one set
    (``images_001``, ``images_002``) are not classes. Images without class folders have no classes,

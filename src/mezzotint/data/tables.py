@@ -78,8 +78,8 @@ class Table:
     Attributes:
         place: The name of the table in messages.
         values: The columns by name, each with one value for each index in ``rows``.
-        rows: The indices of the source's images that the table describes; the source may also
-            hold images that are only conditions of these.
+        rows: The indices of the source's images that the table describes; any other images of the
+            source are only conditions of the images that it describes.
         image: A function that takes a value of a column of images. It returns a decoder for the
             image, and a string that identifies the image. None if no column has images.
     """

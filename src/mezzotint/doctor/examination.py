@@ -56,8 +56,8 @@ def diagnose(
 
     Returns:
         A list with one `Finding` for each fault that was checked for, with ``severity``, ``title``,
-        ``measured``, ``cause`` and ``fix``. The list's ``wrong``, ``doubtful`` and ``well`` are the
-        findings of one severity. The list prints as a summary.
+        ``measured``, ``cause`` and ``fix``. Its attributes ``wrong``, ``doubtful`` and
+        ``well`` each hold the findings of that severity. The list prints as a summary.
 
     Raises:
         UserError: If ``run`` is not a run folder, or ``samples`` is below 10.

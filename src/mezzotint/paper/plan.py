@@ -272,7 +272,7 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """Return a copy of ``train`` with this seed, and with the length ``images``, in images seen.
+    """Return a copy of ``train`` with this seed, which sees ``images`` images.
 
     The other durations of the training, such as the warm-up, are scaled in proportion. If
     ``images`` is None, no duration changes.

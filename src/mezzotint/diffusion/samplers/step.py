@@ -76,7 +76,8 @@ def mean(
     """Return the mean, over a step, of the polynomial that passes through ``points``.
 
     A point is a lambda and a value. The step begins at ``lam`` and has the length h in lambda.
-    ``moments`` are the means of the powers of theta, from the function `moments`.
+    ``moments`` are the means of the powers of the place theta within the step, as the function
+    `moments` returns them.
     """
     nodes = [(place - lam) / h for place, _ in points]  # values of theta
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
