@@ -49,7 +49,7 @@ FLOW = (
     "[-1, 1]."
 )
 COLUMNS = (
-    "If a heading names several numbers of images, each belongs to one of the columns below it."
+    "If a heading has several numbers of images, they are those of the columns beside it, in order."
 )
 TERMS = {
     "calls": f"{DISTANCE} {COLUMNS} {FLOW}",

@@ -101,7 +101,7 @@ def test_a_fault_that_passes_leaves_no_image_out(folder, cache, monkeypatch, fau
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_without_waiting", fail)
         with pytest.raises(
-            UserError, match=r"dog/1\.png cannot be read \(.*\): correct this"
+            UserError, match=r"dog/1\.png cannot be read \(.*\): remove the cause and try again"
         ) as one:
             prepare(folder, skip_bad=skip_bad)
     assert "\n" not in str(one.value)

@@ -181,7 +181,7 @@ def test_a_student_varies_images_and_refuses_what_needs_the_flow(fast: Path) -> 
     pipe = mz.load(fast)
     images = pipe.sample(2)
     assert pipe.vary(images, 0.5, labels=[0, 1]).shape == images.shape
-    assert "always trained with labels: give `labels`" in refused(lambda: pipe.vary(images, 0.5))
+    assert "cannot sample without labels: give `labels`" in refused(lambda: pipe.vary(images, 0.5))
     mask = torch.zeros(32, 32)
     mask[:8] = 1
     needs = "needs the mean of x0 at each level, which a few-step model does not predict: give"

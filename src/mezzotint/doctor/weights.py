@@ -156,8 +156,8 @@ def errors(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor | None) -> Te
 def informed(found: Tensor) -> Finding:
     """Return a finding on the mean error at each level.
 
-    ``found`` are the `errors` of the network, divided by the error of a simple guess. So an error
-    of 1 or more means that the network has learned nothing.
+    ``found`` is the result of `errors`, in which 1 is the error of a simple guess. So an error of 1
+    or more at a level means that the network has learned nothing there.
     """
     means = found.mean(1).tolist()
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))

@@ -37,10 +37,10 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     The radius of the ball around an image is the distance to its k-th nearest neighbour in its own
     set. Precision is the share of generated images that lie in the ball of a real image. Recall is
     the share of real images that lie in the ball of a generated image. Both have k = 3
-    (Kynkaanniemi et al. 2019, arXiv 1904.06991). Density is the number of real images whose balls
-    contain a generated image, divided by k, as the mean over the generated images. Coverage is the
-    share of real images whose balls contain any generated image. Density and coverage have k = 5
-    (Naeem et al. 2020, arXiv 2002.09797).
+    (Kynkaanniemi et al. 2019, arXiv 1904.06991). For each generated image, count the real images
+    whose balls contain it: density is the mean of these counts, divided by k. Coverage is the share
+    of real images whose balls contain any generated image. Density and coverage have k = 5 (Naeem
+    et al. 2020, arXiv 2002.09797).
 
     ``real`` (N, D) and ``made`` (M, D) are the features of the real and the generated images.
     Precision and density are (M,), recall and coverage (N,). Raises LeftOut if a set has fewer than

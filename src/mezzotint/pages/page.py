@@ -49,8 +49,9 @@ def report(
     """Write a self-contained HTML page about a run, or a page that compares several runs.
 
     The page shows the configuration, the curves of the log, the newest figures, and new samples: of
-    each class, at several steps of their sampling, by several samplers, at several guidance scales,
-    and beside the nearest training images. For an autoencoder it shows reconstructions.
+    each class, at several steps of their sampling, by several samplers and step counts, at several
+    guidance scales, and beside the nearest training images. For an autoencoder it shows
+    reconstructions.
 
     Args:
         runs: A run folder, or several.

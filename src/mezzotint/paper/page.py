@@ -81,7 +81,7 @@ def _counts(plan: Plan) -> str:
 
 
 def _command(plan: Plan) -> str:
-    """Return the command that makes this page again, with file names instead of paths."""
+    """Return the command that makes this page again, with only the last component of each path."""
     words = (
         word for flag, value in plan.flags.items() for word in (f"--{flag}", *value.split(" "))
     )

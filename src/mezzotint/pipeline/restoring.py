@@ -241,9 +241,9 @@ def restore(
     Args:
         pipe: The model.
         y: The observations, (N, ...): floats on the scale on which images are in [-1, 1]; or
-            integers in the type of the model's images, for which A was applied to images of that
-            type (values from 0 to 255 for uint8). If A is linear, it also converts these integers
-            to the scale of [-1, 1]. If A is not linear, they are scaled to [-1, 1] like images.
+            integers in the type of the model's images. If A is linear, integers must be the output
+            of A for images of this type (0 to 255 for uint8), and are converted to the scale of
+            [-1, 1]. If A is not linear, integers are scaled to [-1, 1] like images.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
