@@ -49,7 +49,8 @@ FLOW = (
     "[-1, 1]."
 )
 COLUMNS = (
-    "If a heading has several numbers of images, they are those of the columns beside it, in order."
+    'A heading such as "FD, 512 / 64 images" lists the numbers of images of the columns to its '
+    "right."
 )
 TERMS = {
     "calls": f"{DISTANCE} {COLUMNS} {FLOW}",

@@ -36,7 +36,10 @@ def find_source(data: str, split: str = "train") -> Source:
 
 
 def as_text(data: str | os.PathLike[str]) -> str:
-    """Return data as text. A path becomes absolute, because it is never the name of a data set."""
+    """Return data as text.
+
+    A Path object becomes an absolute path, which cannot be mistaken for the name of a data set.
+    """
     if isinstance(data, os.PathLike):
         return str(Path(os.path.expanduser(data)).absolute())
     return data

@@ -187,7 +187,8 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
     """Return a finding on the share of samples that copy a training image.
 
-    A copy is nearer to a training image than that image's nearest neighbour in the training set.
+    A sample is a copy if it is nearer to a training image than this image's nearest neighbour is in
+    the training set.
     Cohen's h (see `saturated`) compares the share with the share of copies among held-out images,
     or with `CHANCE` if no images are held out. The arguments are features (N, D).
     """

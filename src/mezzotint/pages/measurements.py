@@ -96,8 +96,9 @@ def _identity(run: Run) -> str:
 def _is_other(row: dict[str, Any], identity: str) -> bool:
     """Return whether a row of figures.jsonl comes from weights other than those of ``identity``.
 
-    In a row with a weaker model (autoguidance), the digest covers both models, so it cannot be
-    compared with ``identity``, and the result is False.
+    ``identity`` is a digest of the weights, and a row records such a digest too. With a weaker
+    model (autoguidance), the recorded digest covers both models and cannot be compared, so the
+    result is False.
     """
     return bool(identity and not row.get("weaker") and row.get("digest", identity) != identity)
 

@@ -65,8 +65,8 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
     """Return the path of a downloaded file in the cache; download the file if it is missing.
 
     The file gets its name only when it is complete and has the given SHA-256 (64 hex digits), so an
-    existing file is not checked again. If the download fails, this raises `UserError`; the message
-    ends with "try again, or" and the text ``instead``.
+    existing file is not checked again. ``instead`` says what else the user can do. If the download
+    fails, this raises `UserError`; the message ends with "try again, or" and this text.
     """
     target = cache_folder("downloads") / name
     if target.exists():
