@@ -170,7 +170,7 @@ def main() -> None:
         f"the norm of the true covariance. Even {COUNT:,} exact samples would err by about "
         f"{COUNT**-0.5:.3f} in the mean and {(D / COUNT) ** 0.5:.3f} in the covariance. "
         "`benchmarks/bias.py` describes the experiment. For Gaussian data, MMPS has no bias. For a "
-        "mixture, it makes nearly the right share of images in each mode, but the images spread "
+        "mixture, nearly the right share of its images lies in each mode, but the images spread "
         f"too far where the modes overlap. Measured on {machine('torch')}.",
         "",
         *rows(),

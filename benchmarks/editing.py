@@ -167,8 +167,8 @@ def page(folder: Path, flags: argparse.Namespace) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (
         "# Filling in, enlarging, denoising\n\n"
-        f"The first {flags.images:,} held-out images of CIFAR-10 are edited with the shipped "
-        "model, with their own labels, guidance 1, seed 0 and at most "
+        f"The shipped model edits the first {flags.images:,} held-out images of CIFAR-10, with "
+        "each image's own label, guidance 1, seed 0 and at most "
         f'{flags.calls} calls of the network for each image. "Fill in" replaces the central half '
         'of the rows and columns. "Enlarge" begins with the means of 2x2 pixels. "Denoise" '
         f"removes noise with a standard deviation of {NOISE} in [-1, 1]. ± is one standard error. "

@@ -55,8 +55,8 @@ def main() -> None:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     text = (
         "# Images back from their noise\n\n"
-        f"The first {flags.images:,} held-out images of CIFAR-10 are inverted with the shipped "
-        "model, with their own labels and guidance 1. Then DDIM samples images from the noise, "
+        f"The shipped model inverts the first {flags.images:,} held-out images of CIFAR-10, with "
+        "each image's own label and guidance 1. Then DDIM samples images from the noise, "
         "with the same number of steps. The table shows the median and the least PSNR in dB "
         "between the originals and these images, and how many of them are identical to the bit. "
         "The PSNR of identical images counts as 58.9. With 0 corrections, the inversion is the "

@@ -49,8 +49,8 @@ FLOW = (
     "[-1, 1]."
 )
 COLUMNS = (
-    'A heading such as "FD, 512 / 64 images" lists the numbers of images of the columns to its '
-    "right."
+    'A heading such as "FD, 512 / 64 images" gives the number of images for each column to its '
+    "right, in order."
 )
 TERMS = {
     "calls": f"{DISTANCE} {COLUMNS} {FLOW}",

@@ -399,10 +399,10 @@ def page(jobs: list[Job], images: int, samples: int, out: Path) -> str:
         "another guidance scale. The base is the recipe `cifar10-ddpm-small` with AdamW, flow "
         "prediction, learned weighting and a cool-down of half the training. The figures are "
         "means over seeds with 95 % t-intervals; the last column has the distance of each seed. "
-        'The column "difference" is the distance of a row minus that of the base, or for a '
-        "variant of Muon minus that of Muon alone, at the same guidance scale. With the same "
-        "seed, the two trainings have the same initial weights, images and noise, apart from "
-        "what the variant changes. "
+        'The column "difference" is the distance of a row minus that of Muon alone (for '
+        "a variant of Muon) or of the base (for all other rows), at the same guidance scale. With "
+        "the same seed, the two trainings have the same initial weights, images and noise, apart "
+        "from what the variant changes. "
         f"Measured on {' and '.join(machines)}."
     )
     command = ["--images", f"{images}", "--samples", f"{samples}"]

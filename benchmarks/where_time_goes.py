@@ -112,7 +112,8 @@ def growth() -> str:
     top = peak(dtype)
     lines = [
         f"The fastest matrix product in {str(dtype).removeprefix('torch.')} reaches "
-        f"{top / 1e12:.2f} TFLOP/s on this machine. The last column compares with this peak.\n",
+        f"{top / 1e12:.2f} TFLOP/s on this machine. The last column is the speed as a share of "
+        "this peak.\n",
         "| network | batch | side | GFLOP per image | images/s | share of the peak |",
         "|---|---|---|---|---|---|",
     ]
@@ -141,7 +142,8 @@ def feeding() -> str:
     fed = 64 / seconds(lambda: pixels(data, rows(0, 0, 64, len(images)), mirrored), 51)
     small, large = (64 / seconds(our_step(size, 64)) for size in ("small", "35.7M"))
     return (
-        f"The prepared array delivers {fed:,.0f} images/s of 32x32, mirrored, in batches of 64. "
+        f"A prepared data set delivers {fed:,.0f} images/s of 32x32, randomly mirrored, in batches "
+        "of 64. "
         f"That is {fed / large:,.0f} times the speed of training the 35.7M network on this machine "
         f"({large:.1f} images/s), and {fed / small:,.0f} times the speed of training the network "
         f"of the small recipe ({small:.0f} images/s)."
@@ -158,7 +160,8 @@ def main() -> None:
             "# Where the time goes",
             f"{machine('torch', 'diffusers')}.",
             "This table shows what share of the time each kind of operation takes, in mezzotint "
-            "and in diffusers.",
+            "and in diffusers. The first two columns are for one call of the network with 16 "
+            "images, the others for a training step with 64 images.",
             parts(),
             "This table shows the cost of one call of the network, by the batch size and the side "
             "of the images. An image needs one call for each step, or two with guidance.",
