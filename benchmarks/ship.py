@@ -34,9 +34,9 @@ def ship(run: Path, folder: Path, card: str) -> int:
     """Write the folder of a model that will come with mezzotint; return its size in bytes.
 
     The settings that a sweep found are kept, although it measured the weights before rounding. The
-    paths of the data and the autoencoder are shortened to their last part. Raises UserError if the
-    run is not a diffusion model, the model is too large for the package, the sweep measured earlier
-    weights, or the folder exists.
+    paths of the data, the autoencoder and the initial model are shortened to their last part.
+    Raises UserError if the run is not a diffusion model, the model is too large for the package,
+    the sweep measured earlier weights, or the folder exists.
     """
     if folder.exists():
         raise UserError(f"{folder} exists: delete it first, or choose another --out")
@@ -47,7 +47,8 @@ def ship(run: Path, folder: Path, card: str) -> int:
     config = configuration.read(found / "config.json")
     assert isinstance(config, Experiment)
     data = replace(config.data, data=_public(config.data.data))
-    config = replace(config, data=data, codec=replace(config.codec, vae=_public(config.codec.vae)))
+    codec = replace(config.codec, vae=_public(config.codec.vae))
+    config = replace(config, data=data, codec=codec, init=_public(config.init))
     state = json.loads((found / "state.json").read_text())
     names = ["ema", "codec"] if state["codec"] else ["ema"]
     tensors = {name: _rounded(load_file(found / f"{name}.safetensors")) for name in names}
@@ -75,7 +76,7 @@ def ship(run: Path, folder: Path, card: str) -> int:
 
 
 def _public(name: str) -> str:
-    """Return the name of data or an autoencoder, without its folder."""
+    """Return the name of data or a model, without its folder."""
     return name if name.startswith("hub:") else Path(name).name
 
 

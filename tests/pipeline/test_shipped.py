@@ -17,6 +17,7 @@ from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion import optimised_grid
 from mezzotint.networks import precision
 from mezzotint.pipeline import loading, shipped, tuned
+from spoil import newest, seal
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "ship.py"))
 ship: Callable[[Path, Path, str], int] = SCRIPT["ship"]
@@ -69,6 +70,9 @@ def test_a_shipped_model_is_the_run_rounded_to_bf16(models: Path, trained: Path)
 
 
 def test_a_latent_model_is_shipped_with_its_autoencoder(models: Path, trained_ldm: Path) -> None:
+    config = own_config(trained_ldm) | {"init": str(trained_ldm.parent / "first")}
+    (newest(trained_ldm) / "config.json").write_text(json.dumps(config))
+    seal(newest(trained_ldm))
     ship(trained_ldm, models / "small", "")
     pipe, own = mz.load("small"), mz.load(trained_ldm)
     assert torch.equal(pipe.codec.mean, own.codec.mean)
@@ -76,8 +80,9 @@ def test_a_latent_model_is_shipped_with_its_autoencoder(models: Path, trained_ld
     for name, weight in own.codec.vae.state_dict().items():
         assert torch.equal(pipe.codec.vae.state_dict()[name], weight.bfloat16().float())
     assert pipe.sample(1).shape == (1, 3, 32, 32)
-    vae = json.loads((models / "small" / "config.json").read_text())["codec"]["vae"]
-    assert vae == Path(own_config(trained_ldm)["codec"]["vae"]).name  # and not where it lay
+    shown = json.loads((models / "small" / "config.json").read_text())
+    assert shown["codec"]["vae"] == Path(config["codec"]["vae"]).name  # and not where it lay
+    assert shown["init"] == "first"
 
 
 def own_config(run: Path) -> dict:
@@ -222,6 +227,17 @@ def test_two_calls_of_the_fast_model_are_images_of_the_classes_asked_for() -> No
     assert (seen == torch.tensor(pipe.labels(20))).float().mean() > 0.7
     with pytest.raises(mz.UserError, match="guidance"):
         pipe.sample(1, guidance=2.0)
+
+
+@pytest.mark.skipif("imagenet100-64" not in shipped.names(), reason="not a checkout: no models/")
+def test_the_imagenet_model_makes_images_of_a_class_by_its_short_name() -> None:
+    pipe = mz.load("imagenet100-64")
+    images = pipe.sample(2, labels=["goldfish", "n01641577 bullfrog"], steps=8, seed=1)
+    assert images.shape == (2, 3, 64, 64)
+    red, _, blue = images[0].float().mean((1, 2))
+    assert red > blue  # a goldfish
+    with pytest.raises(mz.UserError, match="there is no class 'unicorn'"):
+        pipe.sample(1, labels="unicorn")
 
 
 @pytest.mark.parametrize("split", [["--split", "dev"], ["--split=dev"]])

@@ -17,7 +17,7 @@ from mezzotint.storage.parse import content, parsed
 
 MODELS = Path(__file__).parents[1] / "pretrained"
 CHECKOUT = Path(__file__).parents[3] / "models"
-OUTSIDE = ("cifar10-fast",)  # models that only a checkout has
+OUTSIDE = ("cifar10-fast", "imagenet100-64")  # models that only a checkout has
 FORMAT = 1  # version of the format; it rises if older versions of mezzotint could not read it
 
 
