@@ -71,7 +71,7 @@ def test_samples_made_otherwise_are_not_mixed(trained, tmp_path, other, message:
 
 def test_samples_of_other_weights_are_not_mixed(trained: Path, tmp_path: Path) -> None:
     mz.write_samples(trained, tmp_path / "out", 2)
-    with pytest.raises(mz.UserError, match="holds 2 samples of another model, or of other"):
+    with pytest.raises(mz.UserError, match="holds 2 samples of another model, or made with other"):
         mz.write_samples(trained / "checkpoints" / "step-8", tmp_path / "out", 2)
 
 
