@@ -76,7 +76,8 @@ def main() -> None:
     )
     page = [
         "# The ImageNet model, measured",
-        f"`python benchmarks/imagenet.py {given.model} --data <tiny-imagenet-100>`, on "
+        f"`python benchmarks/imagenet.py {given.model} --data <tiny-imagenet-100> "
+        f"--samples {given.samples}`, on "
         f"{machine('torch')}, seed 0.",
         "\n".join(
             [
