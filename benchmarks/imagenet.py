@@ -96,6 +96,7 @@ def main() -> None:
         "The samples are of every tenth class, with the default settings and seed 0. No image was "
         "chosen by eye.",
         "## Classes",
+        f"The share of recognised samples, of {given.samples // len(pipe.classes)} of each class:",
         f"Recognised most often: {best}.",
         f"Recognised least often: {worst}.",
     ]

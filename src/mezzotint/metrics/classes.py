@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mezzotint.networks.conditions.classes import WORDNET
+from mezzotint.networks.conditions.classes import names_of
 
 
 def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
@@ -34,13 +34,4 @@ def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
 
 def _keys(name: str) -> list[str]:
     """Return the keys of a class: its WordNet id if it has one, then its names."""
-    plain = " ".join(name.replace("_", " ").casefold().split())
-    if identity := WORDNET.match(plain):
-        names = plain.removeprefix(identity[0])
-        return [identity[0], *_names(names)]
-    return _names(plain)
-
-
-def _names(text: str) -> list[str]:
-    """Split a text at its commas into names."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    return names_of(" ".join(name.replace("_", " ").casefold().split()))

@@ -327,8 +327,9 @@ class Pipeline:
 
         Args:
             n: The number of images to make.
-            labels: One class for all images or n classes, by index or name. If only ``condition``
-                is given, the class is null.
+            labels: One class for all images or n classes, by index or name. The class "n01443537
+                goldfish" may also be given as "goldfish". If only ``condition`` is given, the class
+                is null.
             condition: The other conditions: a dict from names to values (one value for all images
                 or n values), or the value of the only condition. Numbers are in their original
                 units; tags are a set of names, or a list of n sets; images are uint8 (C, H,

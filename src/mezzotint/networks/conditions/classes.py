@@ -106,7 +106,8 @@ def _place(name: str, classes: Sequence[str]) -> int:
     folded = [unicodedata.normalize("NFC", each) for each in classes]
     if (wanted := unicodedata.normalize("NFC", name)) in folded:
         return folded.index(wanted)
-    found = [i for i, each in enumerate(folded) if wanted in _shorter(each)]
+    imagenet = [i for i, each in enumerate(folded) if WORDNET.match(each)]
+    found = [i for i in imagenet if wanted in names_of(folded[i])]
     if len(found) == 1:
         return found[0]
     if found:
@@ -118,8 +119,8 @@ def _place(name: str, classes: Sequence[str]) -> int:
     raise UserError(f"there is no class {name!r}{nearest(name, [*classes]) or every}")
 
 
-def _shorter(name: str) -> list[str]:
-    """Return the WordNet id of a class and the names after it; [] for a class without the id."""
-    if not (identity := WORDNET.match(name)):
-        return []
-    return [identity[0], *(part.strip() for part in name[identity.end() :].split(","))]
+def names_of(name: str) -> list[str]:
+    """Return the WordNet id of a class, if it has one, and its names, which commas separate."""
+    identity = WORDNET.match(name)
+    first, rest = ([identity[0]], name[identity.end() :]) if identity else ([], name)
+    return first + [part.strip() for part in rest.split(",") if part.strip()]
