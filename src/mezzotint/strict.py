@@ -99,7 +99,7 @@ def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".
     """Return the first error of a validation as one line.
 
     The line begins with ``place(path)``, where ``path`` leads to the field, for example ``["train",
-    "lr"]``. Messages of our own checks, such as those of ``__post_init__``, are unchanged.
+    "lr"]``. If a check of our own failed, such as ``__post_init__``, the line is its message alone.
     """
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by one of our checks

@@ -39,9 +39,9 @@ class Tracker(Protocol):
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
         """Begin or continue the copy of a run.
 
-        Rows are counted from 1, and all rows before row ``sent`` were sent earlier. Returns the
-        number of the first row that the tracker lacks; 0 and 1 both mean that it has no rows. This
-        number is below ``sent`` if sent rows were lost on the way.
+        Rows are counted from 1. ``sent`` is the number of the first row that was not yet sent.
+        Returns the number of the first row that the tracker lacks, which is below ``sent`` if some
+        of the sent rows did not arrive. 0, like 1, means that the tracker has no rows.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:
@@ -232,7 +232,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row of the file describes curves that were sent to the tracker."""
+    """Return whether a row of ``RUN/NAME.jsonl`` (see `Copy`) describes curves that were sent."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int

@@ -19,13 +19,14 @@ def uniform(T: int, batch: int, generator: torch.Generator) -> Tensor:
 class Adaptive(nn.Module):
     """Importance sampling of the T timesteps of a schedule: timestep i has the probability p_i.
 
-    p_i is proportional to ``sqrt(E L_i^2)`` for the loss L_i at timestep i, estimated in 64 equal
-    bins of timesteps. The loss is multiplied by ``1 / (T p_i)``. So the loss and its gradient have
-    the same expectations as with uniform timesteps, but the variance of the loss is as small as
-    possible (Nichol and Dhariwal 2021, arXiv 2102.09672, section 3.3). A tenth of the timesteps is
-    drawn uniformly. E is a running mean over about the last 200 samples of a bin. All p_i are equal
-    until every bin has had 10 samples. If 64 does not divide T, the sizes of the bins differ by one
-    timestep, and p_i and ``1 / (T p_i)`` take this into account.
+    A tenth of the timesteps is drawn uniformly. The others are drawn in proportion to
+    ``sqrt(E L_i^2)`` for the loss L_i at timestep i. If all were drawn in this proportion, the
+    variance of the loss would be as small as possible (Nichol and Dhariwal 2021, arXiv 2102.09672,
+    section 3.3). The loss is multiplied by ``1 / (T p_i)``, so the loss and its gradient have the
+    same expectations as with uniform timesteps. The expectation E is a running mean over about the
+    last 200 samples of a bin; there are 64 equal bins of timesteps. All p_i are equal until every
+    bin has had 10 samples. If 64 does not divide T, the sizes of the bins differ by one timestep,
+    and p_i and ``1 / (T p_i)`` take this into account.
 
     The statistics are buffers, so they are saved and restored. They are the same in every process
     that gets the same losses.

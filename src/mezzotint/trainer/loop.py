@@ -4,8 +4,8 @@ A Task defines the loss, for a diffusion model or an autoencoder; the loop is th
 randomness of a step is drawn for the whole batch from a generator seeded by (seed, step), and each
 process takes its share. So no random state has to be saved, and a run depends neither on
 interruptions nor on the number of processes. Four exceptions depend on how a batch is divided:
-dropout, kornia's augmentations for autoencoders, the weight of the discriminator, and the pairs of
-images of contrastive flow matching.
+dropout, kornia's augmentations for autoencoders, the adaptive weight of the adversarial term, and
+the pairs of images in contrastive flow matching.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Task(nn.Module):
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
 
     def fitted(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the saved tensors of the task, fitted to a training with more or fewer images."""
+        """Return the saved tensors, fitted to this training if the saved one had another length."""
         return saved
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:

@@ -54,8 +54,8 @@ def inner(
     """Return the inner products of the profiles of averages a and b, which end at t_a and t_b.
 
     They are ``(gamma_a + 1)(gamma_b + 1) / (gamma_a + gamma_b + 1) * (earlier / later)^gamma /
-    later``, where gamma is the exponent of the profile that ends later. The arguments are
-    broadcast.
+    later``, where ``earlier`` and ``later`` are the two times in order, and gamma is the exponent
+    of the profile that ends at ``later``. The arguments are broadcast.
     """
     earlier, later = np.minimum(t_a, t_b), np.maximum(t_a, t_b)
     gamma = np.where(np.greater(t_a, t_b), gamma_a, gamma_b)

@@ -76,10 +76,10 @@ def combinations(
 ) -> list[SampleConfig]:
     """Return every combination of settings once, in ascending order of denoiser calls.
 
-    ``nfe`` are budgets of denoiser calls, and ``steps`` are numbers of steps; either or both may be
-    given. The spacing of the levels is "karras", except for a few-step model; all other settings
-    are the pipeline's defaults. At guidance scale 1 the interval of the guidance has no effect and
-    is left out. Raises UserError for settings that the model does not support.
+    Each combination has either a budget of denoiser calls from ``nfe``, or a number of steps from
+    ``steps``. The spacing of the levels is "karras", except for a few-step model; all other
+    settings are the pipeline's defaults. At guidance scale 1 the interval of the guidance has no
+    effect and is left out. Raises UserError for settings that the model does not support.
     """
     spacing = pipe.defaults.spacing if pipe.few_step else SPACING
     base = replace(pipe.defaults, spacing=spacing, knots=(), interval=None)

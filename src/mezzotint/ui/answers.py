@@ -35,7 +35,8 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
     If the iterator is closed, the work stops. The iterator raises the errors of the work.
 
     Args:
-        model: The name or path of the model for commands; None if it is only in memory.
+        model: The name or path of the model, for the command line and the Python code that the
+            page shows; None if the model is only in memory.
         pipe: The model.
         request: The request.
     """
@@ -67,7 +68,7 @@ def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Gener
 def failed(error: Exception) -> Answer:
     """Return the content to show after an error: one line, and no images.
 
-    If the error is a bug, its traceback is printed on the error stream.
+    The traceback is printed on the error stream, except for a UserError or a lack of memory.
     """
     if isinstance(error, UserError):
         return _error(str(error))

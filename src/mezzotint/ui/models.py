@@ -30,7 +30,7 @@ class Models:
     _lock: Lock = field(default_factory=Lock)
 
     def load(self, name: str) -> Pipeline:
-        """Return a model by name. Raises UserError for other names, and for unreadable models."""
+        """Return a model by name. Raises UserError if it is not in ``names`` or cannot be read."""
         if name not in self.names:
             raise UserError(
                 f"there is no model {name!r} on this page: choose {', '.join(self.names)}"
@@ -45,7 +45,7 @@ class Models:
             return self._loaded[name]
 
     def called(self, name: str) -> str | None:
-        """Return the name or path of a model for commands; None if it is only in memory."""
+        """Return the name or path of a model for `mz.load`; None if it is only in memory."""
         return None if name == OWN else name
 
 

@@ -61,7 +61,7 @@ class Step:
 
 
 def one(defaults: SampleConfig, settings: dict[str, Any]) -> tuple[Column, ...]:
-    """Return one column of samples, with those settings that differ from the defaults."""
+    """Return one column, with the given settings that differ from the defaults."""
     kept = changed(defaults, settings)
     return (Column(in_words(chosen(defaults, kept)), "samples", kept),)
 

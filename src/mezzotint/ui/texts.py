@@ -23,7 +23,7 @@ def command(model: str | None, pipe: Pipeline, request: Samples | Edit) -> str:
     """Return the command lines that make the images of a request, one for each column.
 
     Args:
-        model: The name or path of the model for commands; None if it is only in memory.
+        model: The name or path of the model; None if it is only in memory.
         pipe: The model.
         request: The request.
     """

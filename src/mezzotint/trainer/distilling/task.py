@@ -10,9 +10,9 @@ The factor 1 / sigma_t is large at low noise, where the target is nearly certain
 noise, where sampling starts. ``huber(|e|)`` is the pseudo-Huber distance ``sqrt(|e|^2 + c^2) - c``,
 where |e| is the root mean square of the error e over its elements, and c is HUBER (Song and
 Dhariwal 2023, arXiv 2310.14189, section 3.3). The gradient of huber is bounded, so a few images
-cannot outweigh all others. If similar inputs have different targets, the best output is near the
-mean of these targets for images of many elements, because |e| is then about the same for all of the
-targets. For an image of a single element, the best output is near the median.
+cannot outweigh all others. If similar inputs have different targets, the best output for an image
+of many elements is near the mean of the targets, because |e| is about the same for all of them. For
+an image of a single element, the best output is near the median of the targets.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Trajectory(Distillation):
 
     @torch.no_grad()
     def _add(self, count: int, shared: dict[str, Any]) -> None:
-        """Sample trajectories from noise, which replace the oldest trajectories in the pool."""
+        """Sample trajectories from noise. They replace the oldest trajectories in the pool."""
         x = torch.randn(count, *self.shape, **shared)
         labels = torch.randint(max(1, self.classes), (count,), **shared)
         given = Examples(x, self._given(labels))
