@@ -72,7 +72,7 @@ class Reference:
 
     @cached_property
     def distance(self) -> Callable[[Tensor, Tensor], float]:
-        """A function of a mean and a covariance: the Frechet distance to those of the ``pool``."""
+        """The Frechet distance to the reference, as a function of a mean and a covariance."""
         return self._distance("mean", "covariance")
 
     @cached_property

@@ -99,7 +99,7 @@ def _score(p: Tensor) -> Tensor:
 
 
 def _may_be(covariance: Tensor) -> bool:
-    """Return whether, up to rounding, a matrix (D, D) is symmetric and no variance is negative."""
+    """Return whether, up to rounding, a matrix is symmetric with no negative diagonal element."""
     apart, rounding = (covariance - covariance.T).abs().max(), 1e-3 * covariance.abs().max()
     return bool(apart <= rounding and covariance.diagonal().min() >= -rounding)
 
@@ -112,7 +112,7 @@ def _root(covariance: Tensor) -> Tensor:
 
 
 def _float64(what: str, values: ArrayLike) -> Tensor:
-    """Convert values to float64. Raises UserError about ``what`` if a value is not finite."""
+    """Convert values to float64. Raises UserError if one is not finite; ``what`` names them."""
     tensor = torch.as_tensor(values, dtype=torch.float64)
     if not tensor.isfinite().all():
         raise UserError(f"{what} is not finite: check the features from which it was computed")

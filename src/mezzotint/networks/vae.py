@@ -59,15 +59,16 @@ class VAEConfig:
 
 
 class VAE(Network):
-    """A variational autoencoder: q(z | x) = N(mean(x), diag(exp(log_variance(x)))), decoder x(z).
+    """A variational autoencoder with the encoder q(z | x) and the decoder x(z).
 
-    Images x are (B, C, H, W) in [-1, 1]. Latents z are (B, config.latent, H / f, W / f) with f =
-    ``config.factor``; they are not scaled to unit variance. Images are padded until f divides their
-    sides, and `forward` removes the padding again.
+    q(z | x) is N(mean(x), diag(exp(log_variance(x)))). Images x are (B, C, H, W) in [-1, 1].
+    Latents z are (B, config.latent, H / f, W / f) with f = ``config.factor``; they are not scaled
+    to unit variance. Images are padded until f divides their sides, and `forward` removes the
+    padding again.
 
     Args:
         config: The dimensions of the network.
-        image_channels: C, the channels of the images.
+        image_channels: C, the number of channels of the images.
     """
 
     def __init__(self, config: VAEConfig, image_channels: int = 3) -> None:

@@ -102,7 +102,7 @@ class Walk(Conditioned):
         return F.pixel_unshuffle(padded(x, self.config.factor), self.patch)
 
     def laid_out(self, first: int) -> None:
-        """Choose the memory layout by the width of the first level."""
+        """Store the weights channels-last if ``first``, the width of level 0, is at least WIDE."""
         self.narrow = first < WIDE
         if not self.narrow:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -22,7 +22,7 @@ SHOWN, BETWEEN = 4, 8  # the number of edited images, and of images in an interp
 def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
     """Return a section with edits of held-out images, or of training images if none are held out.
 
-    The edits are variations, filled-in parts, enlargements, inversions and an interpolation.
+    The edits are variations, inpaintings, enlargements, inversions and an interpolation.
     """
     c = run.config.data
     train = c.prepared()

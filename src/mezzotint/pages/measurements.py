@@ -68,13 +68,13 @@ def compared(runs: Sequence[Run]) -> Section | None:
 
 
 def _names(keys: Collection[Key]) -> list[str]:
-    """Return the names of figures; add the network to each name that several networks share."""
+    """Return the names of figures, with the feature network where several figures share a name."""
     often = Counter(name for name, _ in keys)
     return [name if often[name] == 1 else f"{name}-{network}" for name, network in keys]
 
 
 def _newest(folder: Path) -> dict[Key, tuple[Figure, dict[str, Any]]]:
-    """Return the newest figure of each name and network, and the figure's row in figures.jsonl."""
+    """Return the newest figure for each name and feature network, and its row in figures.jsonl."""
     found: dict[Key, tuple[Figure, dict[str, Any]]] = {}
     for row in jsonl.read(folder / "evaluation" / "figures.jsonl"):
         with contextlib.suppress(KeyError, TypeError):  # a row that another program wrote

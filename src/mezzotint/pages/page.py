@@ -62,8 +62,8 @@ def report(
             about 75 other samples. For an autoencoder, the page shows twice this number of
             reconstructions.
         seed: Sample i depends on (seed, i) alone.
-        edits: Whether to also show edits of some held-out images: variations, filled-in parts,
-            enlargements, an inversion and an interpolation.
+        edits: Whether to also show edits of some held-out images: variations, inpaintings,
+            enlargements, inversions and an interpolation.
         precision: The precision of the networks: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
         on_progress: Called with (what, done, total) while samples are made.

@@ -28,7 +28,7 @@ class Options:
     seed: NonNegativeInt = 0
     """Sample i depends on (seed, i) alone."""
     edits: bool = False
-    """Also show edits of some images: variations, filled-in parts, enlargements."""
+    """Also show edits of some images: variations, inpaintings, enlargements."""
     precision: Precision = "auto"
     """The precision of the networks; auto is bf16 if the hardware supports it."""
 

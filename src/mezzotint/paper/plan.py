@@ -207,10 +207,10 @@ def _pixels(
 ) -> Experiment:
     """Return the training of one of the three pixel models.
 
-    These models differ only in schedule and objective. As in the paper, they predict eps, except at
-    the scale ``glyphs``. They are trained with AdamW, even if the recipe has Muon, because Ho et
-    al. 2020 used Adam. They have classes, so that rows with and without guidance come from the same
-    weights.
+    These models differ only in their schedule and in how often training uses each noise level. As
+    in the paper, they predict eps, but at the scale ``glyphs`` they predict v. They are trained
+    with AdamW, even if the recipe has Muon, because Ho et al. 2020 used Adam. They have classes, so
+    that rows with and without guidance come from the same weights.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]
@@ -272,7 +272,7 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """Return a copy of ``train`` with this seed, which sees ``images`` images.
+    """Return a copy of ``train`` with the given seed and a length of ``images`` images seen.
 
     The other durations of the training, such as the warm-up, are scaled in proportion. If
     ``images`` is None, no duration changes.

@@ -163,11 +163,11 @@ def ready(work: Work, model: str, device: torch.device) -> Pipeline:
 def make(
     plan: Plan, pipe: Pipeline, rows: Sequence[Row], follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
-    """Make the missing samples for rows of the paper's table; return their time and memory.
+    """Make the missing samples of the given rows; return the time and memory of each row.
 
     The rows alternate batch by batch, and every batch is timed. If a row has all its samples, BATCH
-    samples are made again for timing. If the network is compiled, samples of two denoising
-    steps are made first, so that the time of the compilation does not count.
+    samples are made again for timing. If the network is compiled, samples with two
+    denoising steps are made first, so that the time of the compilation does not count.
     """
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
     missing: dict[Row, list[int]] = {}

@@ -122,7 +122,7 @@ def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
 
 
 def _alike(results: Results, row: Row, others: Sequence[Row]) -> list[Row]:
-    """Return those of ``others`` whose processor and thread count equal those of ``row``."""
+    """Return the rows in ``others`` with the same processor and thread count as ``row``."""
     on = {r: results.rows[r].get("processor") for r in (row, *others)}
     return [other for other in others if on[other] == on[row]]
 

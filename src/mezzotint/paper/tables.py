@@ -101,7 +101,7 @@ def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
 
 
 def _names(results: Results, rows: Sequence[Row]) -> list[str]:
-    """Return the names of the figures that were measured on all samples of any of ``rows``."""
+    """Return the names of the figures that any of ``rows`` has for its full number of samples."""
     return list(dict.fromkeys(name for row in rows for name in results.figures(row)))
 
 

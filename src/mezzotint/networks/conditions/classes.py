@@ -120,7 +120,7 @@ def _place(name: str, classes: Sequence[str]) -> int:
 
 
 def names_of(name: str) -> list[str]:
-    """Return the WordNet id of a class, if it has one, and its names, which commas separate."""
+    """Split the name of a class into its WordNet id, if any, and its comma-separated names."""
     identity = WORDNET.match(name)
     first, rest = ([identity[0]], name[identity.end() :]) if identity else ([], name)
     return first + [part.strip() for part in rest.split(",") if part.strip()]

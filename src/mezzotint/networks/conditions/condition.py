@@ -111,7 +111,7 @@ class Condition(ABC):
 
 
 class FromZero(nn.Module):
-    """An encoder that returns zeros before training, so that it does not change a network."""
+    """An encoder that returns zeros before training, so it leaves a network's output unchanged."""
 
     def initialise(self) -> None:
         """Set the weights of the last layer to zero."""
