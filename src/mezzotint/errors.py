@@ -82,7 +82,7 @@ def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
 
 
 def warn(message: str) -> None:
-    """Warn of a result that may mislead, at the line of the user's code that called mezzotint."""
+    """Warn of a result that may mislead; the warning shows the user's line that calls mezzotint."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] == "mezzotint":
         frame, level = frame.f_back, level + 1
@@ -174,7 +174,7 @@ class Registry(dict[str, T], Generic[T]):
     Args:
         noun: The noun for a choice in messages, such as "schedule".
         entries: The choices, in the order in which messages list them.
-        kind: The class that every choice must have; None allows any value.
+        kind: The type of every choice; None allows any value.
     """
 
     def __init__(self, noun: str, entries: Mapping[str, T], kind: type[T] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The reference: the images, or the file of statistics, with which images are compared."""
+"""The reference with which measured images are compared: images or a file of statistics."""
 
 from __future__ import annotations
 
@@ -145,9 +145,9 @@ def own_training_set(pipe: Pipeline, name: str = "") -> Against:
     """Return the training set of a pipeline.
 
     A pipeline without a ``home`` (the folder from which it was loaded) records only the fingerprint
-    of its training set. The set is then found through a shipped model with the same fingerprint.
-    ``name`` is the model's name in errors. Raises UserError if the model does not record its
-    training set, or if the data has changed.
+    of its training set. The set is then found through a shipped model that records the same
+    fingerprint. ``name`` is the model's name in errors. Raises UserError if the model does not
+    record its training set, or if the data has changed.
     """
     homes = [pipe.home] if pipe.home else list(shipped.folders().values())
     for home in homes:

@@ -21,9 +21,9 @@ def condition_of(
 ) -> dict[str, tuple[Any, int]]:
     """Parse words of the form NAME=VALUE, such as ``age=30,40``.
 
-    The result maps the name of each condition to a pair: its values, and the number of images that
-    these values are for. Raises UserError for a word without "=", and for a condition that the
-    model does not have.
+    The result maps the name of each condition to a pair: its values, and how many images they
+    describe. Raises UserError for a word without "=", and for a condition that the model does not
+    have.
     """
     known = {each.name: each for each in conditions}
     found: dict[str, tuple[Any, int]] = {}

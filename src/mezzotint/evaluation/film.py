@@ -40,7 +40,7 @@ def animate(
         n: The number of samples, up to 64.
         labels: One class for all samples, or n classes, by index or name. None takes all classes
             in turn.
-        seed: The seed of all randomness. Sample i depends on (seed, i) alone.
+        seed: The seed of all randomness. The noise of sample i depends only on (seed, i).
         on_step: Called with the number of denoiser calls done and the total.
         **settings: The fields of SampleConfig that differ from the model's defaults.
 

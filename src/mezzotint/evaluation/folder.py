@@ -79,7 +79,7 @@ def write_samples(
         labels: One class for all samples, or n classes, by index or name. None takes all classes
             in turn.
         condition: The conditions other than the class, as in `Pipeline.sample`.
-        seed: The seed of all randomness. Sample i depends on (seed, i) alone.
+        seed: The seed of all randomness. The noise of sample i depends only on (seed, i).
         batch: The number of samples made at once.
         on_step: Called with the number of denoiser calls done and the total.
         **settings: The fields of SampleConfig that differ from the model's defaults.
@@ -265,7 +265,7 @@ def names(pipe: Pipeline) -> tuple[str, ...]:
 
 
 def marked(mark: dict[str, Any]) -> PngInfo:
-    """Return the text for a PNG file that records how its samples were made."""
+    """Return metadata for a PNG file: a record of how the samples were made."""
     text = PngInfo()
     text.add_text(MARK, json.dumps(mark))
     return text

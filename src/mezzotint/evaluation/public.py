@@ -52,10 +52,10 @@ def evaluate(
     """Measure a model by its samples, or an autoencoder by its reconstructions.
 
     A model makes samples of all its classes in turn. A network computes features of the samples and
-    of the data, and the metrics compare these features. Sample i depends on (seed, i) alone. The
-    samples are kept in the cache, so another measurement of the same model and settings makes only
-    the missing samples. Under torchrun, all processes make samples, the first process measures
-    them, and the other processes return ``{}``.
+    of the data, and the metrics compare these features. The noise of sample i depends only on
+    (seed, i). The samples are kept in the cache, so another measurement of the same model and
+    settings makes only the missing samples. Under torchrun, all processes make samples, the first
+    process measures them, and the other processes return ``{}``.
 
     An autoencoder is measured by the distances ``fd``, ``sfd`` and ``kd`` of its reconstructions
     from the originals, by ``psnr`` in dB, and by ``ssim``. The figure ``kl`` is the divergence of

@@ -71,7 +71,7 @@ def write_share(
 
 
 def _finish(written: list[Future[None]]) -> None:
-    """Wait until files are written, and raise any error of the writing."""
+    """Wait until all files are written; raise the error if a file could not be written."""
     for each in written:
         each.result()
 

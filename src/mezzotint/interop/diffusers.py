@@ -5,7 +5,7 @@ PIPELINE/model_index.json, unet/, scheduler/, vae/     written by DiffusionPipel
 FOLDER/model_index.json, config.json, scheduler_config.json, weights     an older, flat pipeline
 PIPELINE/model_index.json, transformer/, ...           a pipeline with a DiT
 NETWORK/config.json, weights                           a network, alone or in a pipeline
-OUT/checkpoint-N/unet, OUT/checkpoint-N/unet_ema       written by the example trainings
+OUT/checkpoint-N/unet, OUT/checkpoint-N/unet_ema       written by diffusers' example trainings
 ```
 """
 

@@ -5,7 +5,7 @@ model_index.json         names the parts
 unet/ or transformer/    a UNet2DModel or a DiTTransformer2DModel
 scheduler/               a DDIMScheduler
 vae/                     an AutoencoderKL, for a latent model
-pipeline.py              the pipeline, if diffusers has none: `interop.diffusers_pipeline`
+pipeline.py              `interop.diffusers_pipeline`, unless DDIMPipeline can sample the model
 mezzotint.json           classes, prediction and settings, for mezzotint
 ```
 """
@@ -31,7 +31,7 @@ PIPELINE = Path(__file__).with_name("diffusers_pipeline.py")
 
 @dataclass(frozen=True)
 class Codec:
-    """An autoencoder to write: the fields of VAEConfig, its weights, and the scaling of latents.
+    """An autoencoder to write: its fields of VAEConfig, its weights, and the scaling of latents.
 
     `interop.vae.Foreign` documents the attributes.
     """

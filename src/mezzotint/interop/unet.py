@@ -144,9 +144,10 @@ def unet_settings(config: dict[str, Any]) -> Settings:
 
 
 def of_ddpm(attention: tuple[int, ...], groups: int) -> dict[str, Any]:
-    """Return the fields that only UNet2DConfig has, with the values that make a UNet2D a UNet.
+    """Return fields of UNet2DConfig for which a UNet2D computes the same as a UNet.
 
-    ``attention`` and ``groups`` are fields of the UNetConfig.
+    They are the fields that UNetConfig does not have. ``attention`` and ``groups`` are fields of
+    the UNet's config.
     """
     return {
         "attention_down": attention,

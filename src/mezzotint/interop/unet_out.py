@@ -28,11 +28,11 @@ def unet_config(
     Args:
         kind: "unet" or "unet2d", as in `settings.Settings`.
         fields: The fields of UNetConfig or UNet2DConfig.
-        channels: The channels of x, after pixels are folded.
+        channels: The channels of x, after squares of pixels are folded into channels.
         outputs: The channels of the output.
         classes: The number of classes K. The label embedding has K + 1 rows; the last is the null
             class.
-        size: The height and width of x, after pixels are folded.
+        size: The height and width of x, after this folding.
     """
     levels = len(fields["channels"])
     own = of_ddpm(fields["attention"], fields["groups"]) if kind == "unet" else fields

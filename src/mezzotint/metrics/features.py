@@ -72,7 +72,7 @@ class Features:
     def put(self, start: int, rows: Rows) -> None:
         """Write the features of a batch whose first image has the index ``start``.
 
-        ``pool`` and the other arrays end at the image ``done``, which the caller must increase.
+        ``pool`` and the other arrays end after ``done`` images; the caller must increase ``done``.
         """
         self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
         for kept, row in zip(self._rows, rows, strict=True):
@@ -118,18 +118,18 @@ def gather(
 ) -> None:
     """Compute features of images, and add them to ``seen``; several processes share this work.
 
-    The processes take the parts in turn. Only the first process adds features to ``seen``; the
-    other processes write theirs to files, which the first process reads and removes.
+    The images are divided into ``parts``, which the processes take in turn. Only the first process
+    adds features to ``seen``; the other processes write theirs to files, which the first process
+    reads and removes.
 
     Args:
         seen: The features so far.
-        parts: For each part of the images, the index of its first image, and one more than the
-            index of its last image.
+        parts: The indices (start, end) of each part; the image ``end`` is not in the part.
         images: ``images(start, end)`` returns a part, uint8 (n, 3, H, W).
         place: The beginning of the files' paths, on a disk that all processes share.
         share: This process's share of the work.
-        on_batch: Called by the first process after each of its batches, with one more than the
-            index of the last image in the batch.
+        on_batch: Called by the first process after each of its batches, with the index of the image
+            that follows the batch.
     """
     passed = [Path(f"{place}-{start:06d}.safetensors") for start, _ in parts]
     for k in range(share.number, len(parts), share.count):

@@ -103,7 +103,7 @@ def of_distance(
 def _balanced(labels: Sequence[int] | None) -> np.ndarray | None:
     """Return the labels if the counts of the classes differ by at most 1, else None.
 
-    Equal class counts are not random, so each half of the images should have equal counts too.
+    Such counts do not vary between sets of samples, so they should not vary between halves either.
     """
     if labels is None:
         return None

@@ -25,9 +25,9 @@ def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interva
     """Return the Frechet distance between reconstructions and originals, and its 95 % interval.
 
     ``made`` and ``real`` are the features (N, D) of the reconstructions and of the originals.
-    The interval comes from random halves of the pairs. An image and its reconstruction stay
-    together, because the variation that they share does not make the distance less certain. An
-    array (N, 2 D) of float32 is held in memory.
+    The interval comes from random halves of the set of pairs. Splitting the pairs themselves would
+    make it too wide, because an image and its reconstruction vary together. The computation needs
+    memory for an array (N, 2 D) of float32.
     """
     d = made.shape[1]
 

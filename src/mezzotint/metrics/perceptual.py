@@ -107,7 +107,7 @@ def _own(name: str) -> list[Stage]:
 
 
 class Scaling(nn.Module):
-    """Standardise images in [-1, 1] with about the mean and deviation of VGG's training images."""
+    """Standardise images in [-1, 1] by the approximate mean and deviation of VGG's training set."""
 
     def __init__(self) -> None:
         super().__init__()

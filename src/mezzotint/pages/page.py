@@ -61,7 +61,7 @@ def report(
             a model without classes, the page shows eight times this number. The page also shows
             about 75 other samples. For an autoencoder, the page shows twice this number of
             reconstructions.
-        seed: Sample i depends on (seed, i) alone.
+        seed: The noise of sample i depends only on (seed, i).
         edits: Whether to also show edits of some held-out images: variations, inpaintings,
             enlargements, inversions and an interpolation.
         precision: The precision of the networks: "float32", "bf16" or "auto" (bf16 if the hardware

@@ -26,7 +26,7 @@ class Options:
     """Samples for each class, up to 32; at most ten classes are shown. The page also shows about 75
     other samples."""
     seed: NonNegativeInt = 0
-    """Sample i depends on (seed, i) alone."""
+    """The noise of sample i depends only on (seed, i)."""
     edits: bool = False
     """Also show edits of some images: variations, inpaintings, enlargements."""
     precision: Precision = "auto"

@@ -322,8 +322,8 @@ class Pipeline:
     ) -> Tensor:
         """Make images.
 
-        Image i depends on (seed, i) only. Settings that are not given are taken from ``defaults``,
-        which can be the best settings of a sweep (see `load`).
+        The noise of image i depends only on (seed, i). Settings that are not given are taken from
+        ``defaults``, which can be the best settings of a sweep (see `load`).
 
         Args:
             n: The number of images to make.

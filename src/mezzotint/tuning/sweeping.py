@@ -72,7 +72,7 @@ def sweep(
         network: A feature network; by default ``glyphs`` for the data set glyphs, else ``cifar10``.
         samples: The number of samples for each cell. With few samples a Frechet distance is too
             high, by a similar amount in all cells.
-        seed: Sample i depends on (seed, i) alone.
+        seed: The noise of sample i depends only on (seed, i).
         precision: The precision of the model: "float32", "bf16" or "auto" (bf16 if the hardware
             supports it).
         minutes: The longest estimated time that is allowed; None means no limit.
