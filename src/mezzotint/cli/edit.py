@@ -99,7 +99,7 @@ class OutpaintFlags(EditFlags):
 
 @dataclass(frozen=True)
 class EnlargeFlags(EditFlags):
-    """Make images larger by a whole factor: `mezzotint edit MODEL enlarge small.png 2`."""
+    """Make images larger by an integer factor: `mezzotint edit MODEL enlarge small.png 2`."""
 
     method: str = METHOD
     """A posterior method: ddnm, pigdm, dps, mmps."""

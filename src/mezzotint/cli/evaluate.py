@@ -108,7 +108,7 @@ class ImagesFlags:
 
 
 def evaluate(arguments: list[str]) -> Answer:
-    """Measure a model, an autoencoder or images, and return the figures.
+    """Measure a model, an autoencoder or images, and return the figures (metric values).
 
     A name may belong both to a data set and to a model (shipped or on the hub). It means the data
     set if ``--split`` is given, and the model otherwise.

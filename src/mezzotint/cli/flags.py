@@ -47,8 +47,8 @@ def subject(
     """Split off the first argument, which names a model, a run or data; return it and the rest.
 
     ``what`` describes this argument in messages. If --help is given without the argument, print
-    help and exit. ``default`` is an object whose fields are the verb's flags, which the help lists.
-    It is None if the flags depend on the missing argument; the help then only asks for the
+    help and exit. This help lists the verb's flags, which are the fields of ``default``. If the
+    flags depend on the argument, ``default`` must be None: the help then only asks for the
     argument, and names the command that lists the flags.
     """
     if not arguments or arguments[0].startswith("-"):

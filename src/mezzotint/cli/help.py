@@ -104,7 +104,7 @@ def full(whole: str) -> str:
     """Return the help with all options, without tyro's boxes.
 
     Args:
-        whole: The help as tyro prints it without a terminal; its boxes consist of spaces and "-".
+        whole: The help that tyro prints without a terminal. Its boxes are made of spaces and "-".
     """
     lines = [line.rstrip() for line in whole.splitlines()]
     body = "\n".join(lines[len(_head(whole)) :])

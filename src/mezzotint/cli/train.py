@@ -34,7 +34,7 @@ OFTEN = (
 
 @dataclass(frozen=True)
 class TrainFlags:
-    """Train a diffusion model or an autoencoder. Durations are numbers of training images.
+    """Train a diffusion model or an autoencoder. Durations are numbers of training images seen.
 
     `mezzotint train --resume RUN` continues a run; its settings are then the defaults.
     """

@@ -47,7 +47,7 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
 
 
 def scaled(train: TrainConfig, images: int) -> TrainConfig:
-    """Return a training of the length ``images``, with warm-up and half-life in proportion."""
+    """Return ``train`` with the length ``images``, and with warm-up and half-life in proportion."""
     times = images / train.images
     return replace(
         train,

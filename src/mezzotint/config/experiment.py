@@ -31,7 +31,7 @@ from mezzotint.trainer.objective import ObjectiveConfig
 
 @strict
 class Settings:
-    """The fields that every run's configuration has. Durations are numbers of training images."""
+    """The fields of every run's configuration. Durations are numbers of training images seen."""
 
     recipe: Suppress[str]
     train: TrainConfig = TrainConfig()

@@ -22,14 +22,14 @@ UP = ".."  # the beginning of a path that is relative to a run's folder
 
 
 def located(config: T, home: Path) -> T:
-    """Return the configuration of a run in the folder ``home`` with absolute paths.
+    """Return a run's configuration with absolute paths; ``home`` is the run's folder.
 
     Older versions stored paths as the user gave them, mostly relative to the working folder. So a
     relative path that does not exist is also searched for in the run's folder and in each folder
     above it. If an absolute path does not exist, its last part is searched for in the same folders.
     A wrong match does no harm, because training and measuring check the fingerprint of the data.
-    Names of data sets and models do not change. A path that is not found does not change either,
-    unless it begins with ``..``: then it is relative to the run, and becomes absolute.
+    Names of data sets and models do not change. If a path is not found and begins with ``..``, it
+    is relative to the run and becomes absolute. All other paths that are not found do not change.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 

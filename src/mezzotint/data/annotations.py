@@ -40,8 +40,8 @@ def dataset_json(
         other than a number of 5 or more digits.
 
     Raises:
-        Unlabelled: If the file is not valid JSON, or does not give every image one label, an
-            integer from 0.
+        Unlabelled: If the file is not valid JSON, or does not give every image one label, a
+            non-negative integer.
     """
     for folder in reversed(chain):
         for name in folder.others:
@@ -81,9 +81,9 @@ def _edm_labels(
 def renamed(tree: Tree, chain: Sequence[Folder], folders: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the classes from ``Labels.json``, or else the names of their folders.
 
-    The file maps the names of the class ``folders`` to the names of the classes. It may lie in any
-    folder of ``chain``, from the root to the folder that holds the class folders. If several
-    classes share a name, the name of the folder is appended to each.
+    The file maps the name of each class folder (``folders``) to the name of its class. It may lie
+    in any folder of ``chain``, from the root to the folder that holds the class folders. If several
+    classes share a name, each has the name of its folder appended.
     """
     for folder in reversed(chain):
         for name in folder.others:
@@ -105,9 +105,9 @@ def table(
     """Return the labels from a table next to the images, as indices into ``classes``.
 
     The table is a .csv, .tsv or .txt file. One column must have the names of all images, with or
-    without suffix. Exactly one other column must have the name of a class for each image; further
-    words may follow the name. The file may lie in any folder of ``chain``, from the root to the
-    folder of the images. Returns None if there is no such table.
+    without suffix. Exactly one other column must have the name of a class for each image, alone or
+    followed by a space and more text. The file may lie in any folder of ``chain``, from the root to
+    the folder of the images. Returns None if there is no such table.
     """
     number = {name: k for k, name in enumerate(classes)}
     for folder in reversed(chain):

@@ -167,9 +167,9 @@ def _check(
 
 
 class _Mixed(UserError):
-    """Raised for images that differ in channels or type.
+    """Raised for two images that differ in channels or type.
 
-    ``plain`` says whether each image is grey or RGB, so that all can be converted to 8-bit RGB.
+    ``plain`` says whether both images are grey or RGB, and so can be converted to 8-bit RGB.
     """
 
     def __init__(self, first: str, kind: str, name: str, other: str) -> None:

@@ -48,7 +48,7 @@ class LatentMoments:
         self.count += mean[:, 0].numel()
 
     def merge(self, other: LatentMoments) -> None:
-        """Add the latents that another object has summed."""
+        """Add the sums of another `LatentMoments`."""
         self.total = self.total + other.total
         self.square = self.square + other.square
         self.count += other.count
@@ -135,8 +135,8 @@ class Encoding:
     def help(self, building: Path) -> None:
         """Encode this process's parts of the data, and write them to the first process's folder.
 
-        The process stops early if this folder does not exist, because the first process has failed
-        or keeps its cache on another machine.
+        If this folder does not exist, the process stops early: the first process has failed, or
+        keeps its cache on another machine.
         """
         for start in self.starts[self.share.number :: self.share.count]:
             if not building.exists():

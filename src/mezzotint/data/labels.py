@@ -18,7 +18,7 @@ CAPTIONS = "so many are captions, not classes; leave out the labels, or group th
 
 
 def named(what: str, labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Number the classes of labels that are names or booleans.
+    """Convert labels that are names or booleans to class numbers.
 
     Args:
         what: The name of the labels in messages.

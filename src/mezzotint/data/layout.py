@@ -8,9 +8,9 @@ The same rules hold for folders, zips and tars.
 2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, no empty folder, and
    no images of its own. It may also hold folders of files other than images and, if the single
    folder is called ``images``, ``jpg`` ..., folders such as ``masks`` and ``annotations``. The
-   single folder is entered if it holds no images directly, or has its parent's name, or is called
-   ``images``, ``jpg`` ... The entered folder may be a wrapper too. The single top folder of an
-   archive is always entered, unless it is a split.
+   single folder is entered, that is, read in place of the wrapper, if it holds no images directly,
+   or has its parent's name, or is called ``images``, ``jpg`` ... The entered folder may be a
+   wrapper too. The single top folder of an archive is always entered, unless it is a split.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
@@ -18,19 +18,20 @@ The same rules hold for folders, zips and tars.
    ``trainB``, ``testA``, ``testB`` the letters are classes.
 
    - A folder of images beside ``train`` that is not a split makes it unclear whether ``train`` is a
-     class, so the data is refused. With a second split, the folder is left out instead if ``train``
-     holds class folders, or if the folder's name means annotations.
-   - ``test`` or ``val`` beside class folders, without ``train``, is a class too, and no images are
-     held out, if each of these folders holds images directly. Otherwise the data is refused. It is
-     also refused if images lie beside ``test`` or ``val``.
+     class, so the data is refused. But if there is a second split, and either ``train`` holds class
+     folders or the folder's name means annotations, only this folder is left out.
+   - Suppose there is no ``train``, and ``test`` or ``val`` lies beside class folders. If all these
+     folders hold images directly, they are all classes, and no images are held out. If not, the
+     data is refused. Without ``train`` it is also refused if images lie beside ``test`` or ``val``.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. The numbered parts of one set
    (``images_001``, ``images_002``) are not classes. Images without class folders have no classes,
    with two exceptions: ``dataset.json`` (EDM's format) may hold their labels; and a table beside
    the images of a held-out split may name a class of the training split for each image.
-5. Images beside class folders, and class folders without any file, are **refused**. Without labels
-   (`conditional=False`), all images at any depth are taken instead. Folders such as ``masks`` are
-   not class folders if images lie beside them; their images are left out.
+5. Images beside class folders, and class folders without any file, are **refused**. If no
+   labels are required (`conditional=False`), all images at any depth are taken instead, without
+   classes. Folders such as ``masks`` are not class folders if images lie beside them; the images in
+   such folders are left out.
 """
 
 from collections import Counter

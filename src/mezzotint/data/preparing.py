@@ -90,12 +90,12 @@ def prepare(
         data: a name, `hub:OWNER/NAME` or a path (see docs/folders.md); a `pathlib.Path`; or images
             in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or (N, C, H, W),
             which are copied to the cache. Prepared data is returned unchanged.
-        labels: with images in memory: N integers from 0, or N names of classes, or None.
+        labels: with images in memory: N non-negative integers, or N names of classes, or None.
         classes: with labels: the names of the classes; None calls them "0" to the largest label.
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It is
             required if the lengths of the axes are ambiguous.
         range: for an array or 32-bit image files, the values (black, white) that networks see as -1
-            and 1. It is not required for uint8, unless the largest value is 1. For uint16 it
+            and 1. For uint8 it is required only if the largest value is 1. For uint16 it
             defaults to 0 to 65535 if a value exceeds 255. The values themselves are not changed.
         size: the size in pixels to which images are scaled and centre-cropped: the side of a
             square, or (height, width), or "48x80". None keeps the images' own size.
@@ -119,7 +119,7 @@ def prepare(
             a list or separated by | or ;.
         image_condition: the column with a second image for each image, as a condition. It holds
             file names, or in parquet files the images themselves. Both images must have the same
-            size, or sizes that differ by a whole factor.
+            size, or sizes that differ by an integer factor.
 
     Returns:
         The data set. Its `notes` say what was converted. Its `source` is a string that this
@@ -201,7 +201,7 @@ def _found(
     wanted: Wanted,
     asked: Asked,
 ) -> tuple[Prepared, tuple[str, ...]]:
-    """Return the data set of a name or a path, and warnings; () if it was already in the cache."""
+    """Return the data set of a name or a path, and its warnings; a cached data set has none."""
     place, kind = recognise(data)
     source = with_columns(opened(place, kind, split, conditional), asked)
     found, new = _entry(source, size, skip_bad, wanted)

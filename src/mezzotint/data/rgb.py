@@ -1,4 +1,4 @@
-"""Convert images to 8-bit RGB for feature networks, when they are read."""
+"""Convert the images of a data set to 8-bit RGB as they are read, for feature networks."""
 
 from __future__ import annotations
 

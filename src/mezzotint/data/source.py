@@ -31,7 +31,7 @@ class Item:
 
     `decode(wanted)` returns (H, W, C), may run in any thread, and raises `UnreadableImage`. It may
     ignore the channels and the size in ``wanted``, because the caller converts the image anyway. If
-    ``decode`` is an `ImageFile`, other processes may decode the file. `label` is the class from 0,
+    ``decode`` is an `ImageFile`, other processes may decode the file. `label` is the class number,
     or `UNLABELLED`. `file` returns the path or the bytes of the image's file, if the image has one.
     """
 
@@ -61,9 +61,8 @@ class Source:
         left_out: the other files, grouped by the reason why they are left out.
         warnings: the decisions that may not be what the user meant.
         values: a function that takes the range stated by the user, or None, and returns `Values`
-            and notes. `values` itself is None if the range follows from the type of the decoded
-            images: 0 to 255 for uint8, 0 to 65535 for uint16, the range stated by the user for
-            float32.
+            and notes. `values` itself is None if the usual ranges apply to the decoded images: 0 to
+            255 for uint8, 0 to 65535 for uint16, and the range stated by the user for float32.
         columns: the conditions of the images, each with a value for every item.
         table: returns the columns that a user may name (see `Tabled`); None if there are no
             columns.

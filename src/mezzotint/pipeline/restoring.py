@@ -180,7 +180,7 @@ def enlarge(
     on_step: Progress = None,
     **settings: Any,
 ) -> Tensor:
-    """Enlarge images by a whole factor to the size of the model.
+    """Enlarge images by an integer factor to the size of the model.
 
     Each given pixel is assumed to be the mean of the ``factor * factor`` pixels that replace it.
 

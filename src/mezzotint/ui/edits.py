@@ -151,7 +151,7 @@ def _refuse_large(path: Path) -> None:
 def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
     """Return the canvas on which a visitor paints the mask of an image (C, H, W).
 
-    It shows the image, enlarged by the largest whole factor with which both sides have at most
+    It shows the image, enlarged by the largest integer factor with which both sides have at most
     ``side`` pixels. An image that is already larger keeps its size.
     """
     height, width = image.shape[1:]

@@ -15,11 +15,11 @@ from mezzotint.storage.cache import cache_folder
 
 
 def cached(data: str, split: str) -> Source:
-    """Return images that `prepare` was given in memory earlier; all are in the split train.
+    """Return images that `prepare` was given in memory earlier; all are in the split ``train``.
 
     Args:
         data: `array:` and the first 16 hex digits of the fingerprint of the images.
-        split: train.
+        split: Must be ``train``.
 
     Raises:
         UserError: If the cache does not hold these images, or ``split`` is not ``train``.
