@@ -42,10 +42,10 @@ def several() -> bool:
 class Share:
     """The place of this process among all processes, and functions to coordinate with the others.
 
-    There are ``count`` processes. This process has the number ``number`` (from 0) among all of
-    them, and the number ``local`` among the processes of its machine. ``wait()`` waits for the
-    other processes. ``announced(value)`` returns, in every process, the value that the first
-    process gave.
+    There are ``count`` processes. ``number`` is the index of this process among all of them,
+    and ``local`` is its index among the processes of its machine. ``wait()`` waits for the other
+    processes. ``announced(value)`` returns, in every process, the value that the first process
+    gave.
     """
 
     number: int = 0
@@ -80,7 +80,7 @@ class Share:
             self.wait()
 
     def part(self, pieces: int) -> range:
-        """Return the indices of the work items, out of ``pieces``, that this process handles."""
+        """Return the indices in ``range(pieces)`` of the work items that this process handles."""
         start, end = (-(-pieces * i // self.count) for i in (self.number, self.number + 1))
         return range(start, end)
 

@@ -38,7 +38,7 @@ class Results:
     study: dict[str, dict[str, Any]]
 
     def figures(self, row: Row, count: int = 0) -> dict[str, dict[str, Any]]:
-        """Return the figures that were measured for a row on ``count`` samples, by their names.
+        """Return the figures of a row that were measured on ``count`` samples, as {name: figure}.
 
         If ``count`` is 0, return the figures that were measured on all ``row.samples`` samples.
         """

@@ -43,7 +43,10 @@ def codec_of(folder: Path, device: torch.device) -> Latents:
 
 
 def scale(saved: Mapping[str, Tensor], vae: Any, folder: Path) -> tuple[Tensor, Tensor]:
-    """Return the mean and standard deviation of each channel of latents, or raise Damaged."""
+    """Return the saved mean and standard deviation of each channel of the latents.
+
+    Raises Damaged if they are missing or do not fit the autoencoder ``vae``.
+    """
     shape = (vae.config.latent,)
     found = [saved.get(name, torch.empty(0)) for name in ("mean", "std")]
     if any(each.shape != shape or not each.is_floating_point() for each in found):
@@ -152,7 +155,7 @@ def autoencoder(
 ) -> Any:
     """Build an autoencoder of a ``kind`` in VAES, for images with ``channels`` channels.
 
-    Raises Damaged if the fields or the weights do not fit the autoencoder; the message begins with
+    Raises Damaged if ``fields`` or ``weights`` do not fit the autoencoder. The message begins with
     ``where``, the folder that they come from.
     """
     try:

@@ -59,8 +59,8 @@ class Edit:
     ) -> Edit:
         """Return a request to edit images, after checking the arguments.
 
-        Conditions other than the class are given as the setting ``condition``. By default, guidance
-        is off if no conditions are given or ``plain`` is true, and else as in the model's defaults.
+        Conditions other than the class are given as the setting ``condition``. The default
+        guidance is the model's, but it is off if no conditions are given or ``plain`` is true.
         """
         settings = dict(settings)
         condition = settings.pop("condition", None)

@@ -46,8 +46,8 @@ def export(
       diffusers needs ``trust_remote_code=True``. `load` reads the folder back, with the same
       weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
-      model.json with the default guidance scale, and the levels of the default sampling grid; and
-      sample.py, which samples by DDIM along these levels, and needs only numpy, onnxruntime and
+      model.json with the default guidance scale and the levels of the default sampling grid; and
+      sample.py, which samples by DDIM along these levels and needs only numpy, onnxruntime and
       pillow. The files are tested before they are kept.
     - "safetensors": the folder that `save` writes.
 
@@ -150,9 +150,10 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
 
 
 def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
-    """Warn of a default setting that the exported program ``where`` ignores.
+    """Warn if the export ignores a default setting of the model.
 
-    The settings of guidance are checked here; ``lost`` names all others that are ignored.
+    The settings of guidance are checked here. ``lost`` names the other settings that the export
+    ignores, and ``where`` names the exported pipeline or script in the warning.
     """
     how = pipe.defaults
     guided = pipe.classes and (how.guidance != 1 or how.guidance_shape == "cfg++")

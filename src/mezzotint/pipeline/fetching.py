@@ -22,7 +22,7 @@ def fetched(name: str, places: tuple[str, ...]) -> Path:
 
     Args:
         name: ``OWNER/NAME``.
-        places: The folders of the repository to fetch: CODEC or MODEL.
+        places: The folders of the repository from which to download: ``CODEC`` or ``MODEL``.
 
     Raises:
         UserError: If there is no such repository, permission is missing, or the download fails.

@@ -73,7 +73,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
 
 
 def read_codec(folder: Path, device: torch.device, patch: int = 1) -> Latents:
-    """Return the codec of a diffusers autoencoder, which is alone or in a pipeline.
+    """Read a diffusers autoencoder, from its own folder or a pipeline's folder, as a codec.
 
     If ``patch`` is above 1, squares of ``patch`` x ``patch`` pixels are folded into channels, and
     config.json states the number of channels after folding. Raises UserError if mezzotint does not

@@ -36,10 +36,10 @@ def invert(
 
     DDIM's update is applied from clean to noisy (Song et al. 2020, arXiv 2010.02502, section 5.3).
     That inverts a step of `sample` only approximately, so each step is improved by fixed-point
-    iterations, the corrections. If they converge, `sample` reproduces the images from this
-    ``noise`` with the sampler ddim and the same steps, labels and guidance. If you invert without
-    labels, pass ``guidance=0`` to `sample`. The default guidance of the inversion is 1; with larger
-    scales the corrections converge less well.
+    iterations, the corrections. If they converge, `sample` reproduces the images from the
+    returned noise with the sampler ddim and the same steps, labels and guidance. If you invert
+    without labels, pass ``guidance=0`` to `sample`. The default guidance of the inversion is 1;
+    with larger scales the corrections converge less well.
 
     Args:
         pipe: The model.

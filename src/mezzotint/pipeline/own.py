@@ -79,10 +79,10 @@ def _what(condition: Condition) -> tuple[Any, ...]:
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return the fields to change if a pipeline's default steps exceed its schedule's levels.
+    """Return the fields to change if a pipeline has more default steps than schedule levels.
 
-    With these fields, the default steps equal the number of levels. The result is {} if there are
-    enough levels, or if the caller chose the settings. Chosen settings are checked later.
+    With these fields, it has as many default steps as levels. The result is {} if there are enough
+    levels, or if the caller chose the settings. Chosen settings are checked later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

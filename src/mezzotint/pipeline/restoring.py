@@ -71,9 +71,9 @@ def inpaint(
         (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
-        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere
-            or touches every pixel (for a latent model: every latent pixel), or the method does not
-            exist or does not fit the model.
+        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere,
+            or is above 0 at every pixel (for a latent model: somewhere in every latent pixel), or
+            the method does not exist or does not fit the model.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
@@ -242,8 +242,9 @@ def restore(
         pipe: The model.
         y: The observations, (N, ...): floats on the scale on which images are in [-1, 1]; or
             integers in the type of the model's images. If A is linear, integers must be the output
-            of A for images of this type (0 to 255 for uint8), and are converted to the scale of
-            [-1, 1]. If A is not linear, integers are scaled to [-1, 1] like images.
+            of A for images of this type (0 to 255 for uint8); they are converted to the output of A
+            for the same images in [-1, 1]. If A is not linear, integers are scaled to [-1, 1] as if
+            they were images.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.

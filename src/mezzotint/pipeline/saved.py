@@ -6,7 +6,7 @@
 | state.json | shape, classes, conditions, codec, fingerprint and colours of the training set |
 | ema.safetensors | the weights |
 | codec.safetensors | the autoencoder, if the model works on latents |
-| examples.safetensors | conditions of training images, if the model has any besides the class |
+| examples.safetensors | `Pipeline.examples`: conditions of some training images, if any |
 | schedule.safetensors | alpha and sigma, float64 |
 | manifest.json | a SHA-256 of each file |
 """

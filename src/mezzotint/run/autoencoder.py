@@ -39,11 +39,11 @@ SCALED_BY = 1_000  # images for measuring the scale of the latents
 
 
 def settled(experiment: Autoencoder, folder: Path, found: Path | None) -> Autoencoder:
-    """Return the experiment with the network of the autoencoder ``init`` that it starts from.
+    """Return the experiment with the network of ``init``, the autoencoder to start from.
 
-    Without ``init``, the experiment is returned unchanged. If the run is resumed from a checkpoint,
-    ``found``, the network is that of the checkpoint. Raises UserError if ``init`` is anything other
-    than a KL autoencoder.
+    Without ``init``, the experiment is returned unchanged. If the run is resumed from the
+    checkpoint ``found``, the network is that of the checkpoint. Raises UserError if ``init`` is
+    anything other than a KL autoencoder.
     """
     if not experiment.init:
         return experiment

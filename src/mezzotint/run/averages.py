@@ -25,8 +25,8 @@ class Average:
 
     Attributes:
         path: The checkpoint of the average.
-        length: The standard deviation of the step numbers, weighted like the steps in the average,
-            divided by the number of steps.
+        length: ``std / N``, where N is the number of steps, and std is the standard deviation of
+            the step numbers, each weighted as in the average.
         error: The relative error of the fit; see `average`.
     """
 
@@ -47,9 +47,10 @@ def average(
 
     Args:
         run: A folder of a run that was trained with ``snapshots``.
-        length: The standard deviation of the step numbers, weighted like the steps in the average,
-            divided by the number of steps so far. It must be above 0 and below 0.289, the length of
-            the plain mean. Several lengths make several averages.
+        length: ``std / N``, where N is the number of steps so far, and std is the standard
+            deviation of the step numbers, each weighted as in the average. It must be above 0 and
+            below 0.289, the length of an average that weights all steps equally. Several lengths
+            make several averages.
         out: The folder to write the averages to; by default RUN/averages.
 
     Returns:

@@ -108,8 +108,8 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
     """Return a student's experiment, with the sampling settings that suit its objective.
 
-    ``steps`` becomes the ``calls`` of the objective, and ``eta`` becomes the value for the
-    objective's ``method``. If ``fields`` has ``calls`` or ``method``, the objective is changed
+    ``steps`` becomes the ``calls`` of the objective, and ``eta`` becomes the ``eta`` of its
+    ``method`` in DISTILLATIONS. If ``fields`` has ``calls`` or ``method``, the objective is changed
     first.
     """
     own = {name: fields[name] for name in ("calls", "method") if name in fields}

@@ -109,7 +109,7 @@ def check_run(experiment: Configuration, folder: Path) -> None:
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
-    """Return the configuration ``begun`` of a run, with a user's own network replaced by ``now``'s.
+    """Return a run's configuration ``begun``, with the user's own network, if any, from ``now``.
 
     Warns if the code of this network has changed. Raises UserError if only one of ``begun`` and
     ``now`` has a user's own network.

@@ -20,8 +20,8 @@ def joined(own: bool = False) -> Accelerator:
     """Join the processes that share a training, and return the accelerator of this process.
 
     The processes stay in one group until they end, so they can train several times. ``own`` says
-    whether the network is a user's own, which may leave weights unused. Raises UserError if
-    mezzotint cannot train on the device.
+    whether the network is a user's own: such a network may leave weights unused. Raises UserError
+    if mezzotint cannot train on the device.
     """
     devices.check_training()
     from accelerate import (  # imported late, because it takes a second

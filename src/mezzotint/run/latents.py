@@ -36,10 +36,10 @@ def encoded(
     """Return the codec of a training, and the latents of the data (None for a model of pixels).
 
     The codec of the teacher is used, or that of the checkpoint ``found`` to resume from. If there
-    is neither, the codec is loaded. If ``scaling`` is "measured", a loaded codec is scaled by the
-    statistics of the data's latents. Several processes share the encoding; see `prepare_latents`.
-    Raises UserError if the latents hardly vary, or do not have about zero mean and unit variance,
-    or if ``found`` works on pixels.
+    is neither, the codec that the configuration names is loaded; it is scaled by the statistics of
+    the data's latents if ``scaling`` is "measured". Several processes share the encoding; see
+    `prepare_latents`. Raises UserError if the latents hardly vary, or do not have about zero mean
+    and unit variance, or if ``found`` works on pixels.
     """
     c = experiment.codec
     if not c.vae:
