@@ -78,8 +78,8 @@ class Table:
     Attributes:
         place: The name of the table in messages.
         values: The columns by name, each with one value for each index in ``rows``.
-        rows: The indices of the source's images that the table describes; any other images of the
-            source are only conditions of the images that it describes.
+        rows: The indices of the source's images that the table describes. Any other images of the
+            source serve only as conditions.
         image: A function that takes a value of a column of images. It returns a decoder for the
             image, and a string that identifies the image. None if no column has images.
     """
@@ -213,7 +213,7 @@ def _images(table: Table, name: str) -> columns.Column:
 
 
 def _labels(value: Any) -> list[str]:
-    """Return the labels in a column's value, a list or a text with | or ; between the labels."""
+    """Return the labels in a value: a list of labels, or a text that separates them by | or ;."""
     if value is None:
         return []
     if isinstance(value, list | tuple | set):

@@ -26,7 +26,7 @@ RUNS = "folder of a run or its figures", "folders of runs or their figures"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files that are left out for one reason: the reason, the count, and the first three names."""
+    """What is left out of a data set for one reason: the reason, the count, and three names."""
 
     why: str
     count: int
@@ -89,8 +89,8 @@ class Tree:
         place: The name of the data set in messages.
         root: The top folder, which contains all other folders and files.
         read: A function that returns the content of a file that is not an image.
-        left: The files and folders that are left out. The files that are not images are in
-            `Folder.others` instead.
+        left: What ``root`` does not contain: entries that are not files, and folders of runs or
+            their figures.
     """
 
     place: str

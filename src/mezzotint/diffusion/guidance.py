@@ -90,10 +90,10 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """Make the argument ``both`` of `guide` from one denoiser, which gets the batch twice.
+    """Make the argument ``both`` of `guide` from the denoiser ``pair``, which gets x twice.
 
-    ``pair`` must be conditional in the first half of this doubled batch, and unconditional in the
-    second half.
+    In this doubled batch, ``pair`` must be conditional for the first half, and unconditional for
+    the second.
     """
 
     def both(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:

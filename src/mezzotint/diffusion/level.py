@@ -134,9 +134,9 @@ class Schedule:
             ``steps + 1`` levels of falling noise; the last level is clean.
 
         Raises:
-            UserError: If ``steps`` is out of range, the spacing is unknown, only one of ``knots``
-                and the spacing "knots" is given, the knots do not fall, or a knot lies outside the
-                table.
+            UserError: If ``steps`` is out of range, the spacing is unknown, the spacing is "knots"
+                but no ``knots`` are given, ``knots`` are given with another spacing, the knots do
+                not fall, or a knot lies outside the table.
         """
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
             raise UserError(f"`steps` is {steps!r}: give a whole number")

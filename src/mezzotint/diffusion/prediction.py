@@ -1,11 +1,12 @@
 """The prediction types of networks, and the denoiser of a network.
 
 A prediction type is two numbers (p, q) at a level: the network is trained to output
-``o = p * x0 + q * eps``. Since ``x = alpha * x0 + sigma * eps``, with ``d = q * alpha - p * sigma``
+``o = p * x0 + q * eps``. With ``x = alpha * x0 + sigma * eps``, the estimates are
 
     x0_hat = (q * x - sigma * o) / d          eps_hat = (alpha * o - p * x) / d
 
-so an error of o causes an error of x0_hat that is ``-sigma / d`` times as large.
+where ``d = q * alpha - p * sigma``. So an error of o causes an error of x0_hat that is
+``-sigma / d`` times as large.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def diagnose(
 
     Returns:
         A list with one `Finding` for each fault that was checked for, with ``severity``, ``title``,
-        ``measured``, ``cause`` and ``fix``. Its attributes ``wrong``, ``doubtful`` and
+        ``measured``, ``cause`` and ``fix``. The list's attributes ``wrong``, ``doubtful`` and
         ``well`` each hold the findings of that severity. The list prints as a summary.
 
     Raises:

@@ -110,11 +110,11 @@ def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
     """Return a finding on whether the loss fell over the last half of the log.
 
     The check applies if, throughout this half, the warm-up was over and the learning rate was at
-    least half of its full value. The loss is on a plateau if its least-squares slope is not below 0
-    by 2 standard errors. At a constant rate the noise of the steps keeps the loss above a floor.
-    Lowering the rate to 0 takes the loss below that floor (Haegele et al. 2024, arXiv 2405.18392).
-    A plateau is only "doubtful", because most of a diffusion model's loss is irreducible, and
-    samples improve even on a plateau.
+    least half of its full value. The loss is on a plateau unless its least-squares slope is more
+    than 2 standard errors below 0. At a constant rate the noise of the steps keeps the loss above a
+    floor. Lowering the rate to 0 takes the loss below that floor (Haegele et al. 2024, arXiv
+    2405.18392). A plateau is only "doubtful", because most of a diffusion model's loss is
+    irreducible, and samples improve even on a plateau.
     """
     half = rows[len(rows) // 2 :]
     loss = _values(half, "loss")
@@ -204,7 +204,7 @@ def discriminator(rows: Rows) -> Finding | None:
     A misjudged patch costs at least 1, so at a loss of 0.1 the discriminator misjudges at most one
     patch in ten. Then it is too strong, and its gradient teaches the decoder little. A
     discriminator that cannot tell reconstructions from images returns 0, with a loss of exactly 1.
-    So it is too weak if its loss is not below 1 by `SURE` standard errors.
+    So it is too weak unless its loss is more than `SURE` standard errors below 1.
     """
     loss = _values(rows, "discriminator")
     if len(loss) < FEW:

@@ -43,10 +43,10 @@ def signal(level: Level, shape: tuple[int, int, int]) -> float:
     At ``level``, the mean of a channel of x is alpha times the image's mean, plus noise with
     standard deviation sigma / sqrt(H W). The result is the mean of a white image (1) in units of
     this standard deviation. If it is large, the network learns to read the brightness of the image
-    from x. When sampling starts from pure noise, the network then reads a medium brightness, which
-    is wrong (Lin et al. 2024, arXiv 2305.08891; their case, Stable Diffusion's alpha of 0.068 at
-    64x64, gives 4.4). The brightness is sometimes visible in the noise if the result is above 1,
-    and always if it is above `SURE`.
+    from x. But sampling starts from pure noise, from which the network reads a medium brightness,
+    so no sample is very dark or very bright (Lin et al. 2024, arXiv 2305.08891; their case, Stable
+    Diffusion's alpha of 0.068 at 64x64, gives 4.4). The brightness is sometimes visible in the
+    noise if the result is above 1, and always if it is above `SURE`.
     """
     return level.alpha / level.sigma * math.sqrt(shape[1] * shape[2])
 

@@ -185,9 +185,8 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. A network
     that has learned nothing has an error of 1, so the raw weights have learned ``1 - raw``. The
     share of this that averaging has lost is ``(averaged - raw) / (1 - raw)``, with the mean errors.
-    The severity is "wrong" if the share is above 1/2, and "doubtful" if it is above 1/10, provided
-    that ``averaged - raw`` exceeds `SURE` standard errors. It is also "doubtful" if ``apart`` is
-    above 0.5.
+    If ``averaged - raw`` exceeds `SURE` standard errors, the severity is "wrong" for a share above
+    1/2, and "doubtful" for a share above 1/10. It is also "doubtful" if ``apart`` is above 0.5.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())
@@ -224,8 +223,8 @@ def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Fi
     This level is in the middle of the range 0.3 to 3, where guidance helps (Kynkaanniemi et al.
     2024, arXiv 2404.07724). If the estimates with and without the label differ by less than 1e-4
     times the error of the estimate with the label, the difference is rounding, and the network does
-    not use the label. If the right label is not better than a wrong label by 2 standard errors (on
-    the same images and noise), the labels do not describe the images.
+    not use the label. The labels do not describe the images unless the right label is better than a
+    wrong label by at least 2 standard errors (on the same images and noise).
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
     given = denoised(pipe, x0, eps, level, labels)

@@ -180,7 +180,7 @@ def _batch(read: Read, archive: Path, batch: str) -> Iterator[Item]:
 
 
 def _pixels(data: Any) -> Pixels | None:
-    """Return an unpickled uint8 array (`ROWS`, 3072), flattened; None for other data."""
+    """Flatten an unpickled uint8 array (`ROWS`, 3072); return None for other data."""
     match data:
         case _Inert(state=(1, shape, _Inert(given=(b"u1", *_)), False, bytes(content))):
             if shape == (ROWS, 3072) and len(content) == ROWS * 3072:

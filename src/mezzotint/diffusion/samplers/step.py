@@ -58,11 +58,12 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 
 
 def moments(h: float, count: int) -> list[float]:
-    """Return the means of theta^k, for k < count, with a density proportional to ``exp(h theta)``.
+    """Return the means of theta^k, for k < count, if theta has a density like ``exp(h theta)``.
 
-    Theta, from 0 to 1, is the place in a step of length h in ``lambda = ln(alpha / sigma)``. DDIM's
-    step is exact if x0_hat is replaced by its mean under this density (docs/maths.md). The mean m_k
-    of theta^k is ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``, from integration by parts.
+    A step has the length h in ``lambda = ln(alpha / sigma)``, and theta is the place within it,
+    from 0 to 1. DDIM's step is exact if x0_hat is replaced by its mean under the density, which is
+    proportional to ``exp(h theta)`` (docs/maths.md). The mean m_k of theta^k is ``m_k = 1 / (1 -
+    exp(-h)) - k / h * m_{k-1}``, from integration by parts.
     """
     m = [1.0]
     for k in range(1, count):
@@ -76,8 +77,8 @@ def mean(
     """Return the mean, over a step, of the polynomial that passes through ``points``.
 
     A point is a lambda and a value. The step begins at ``lam`` and has the length h in lambda.
-    ``moments`` are the means of the powers of the place theta within the step, as the function
-    `moments` returns them.
+    ``moments`` are the means of theta^0, theta^1 ..., where theta is the place within the step,
+    from 0 to 1 (see the function `moments`).
     """
     nodes = [(place - lam) / h for place, _ in points]  # values of theta
     weights = np.linalg.solve(np.vander(nodes, increasing=True).T, moments)
