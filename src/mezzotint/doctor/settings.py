@@ -89,8 +89,8 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
 
     The first step goes from level t to level s; the factor is ``alpha_s sigma_t / alpha_t``. The
     error of x0_hat is sigma_t / alpha_t times the error of eps, and x_s contains alpha_s times that
-    error. If the factor is above 30, the usual error of eps in trained networks at this level,
-    0.03 (a loss of 0.001), becomes as large as x itself. Clipping x0_hat bounds the error.
+    error. If the factor is above 30, the usual error of eps in trained networks at level t, 0.03
+    (a loss of 0.001), becomes as large as x itself. Clipping x0_hat bounds the error.
     Predictions other than eps do not amplify it.
     """
     t, s = grid[:2]

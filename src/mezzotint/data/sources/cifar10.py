@@ -53,7 +53,7 @@ Read: TypeAlias = Callable[[str], bytes | None]
 
 
 def cifar10(data: str, split: str) -> Source:
-    """Return CIFAR-10: 50,000 images to train and 10,000 to test, 32x32, in the official order.
+    """Return the 50,000 (train) or 10,000 (test) images of CIFAR-10, 32x32, in the official order.
 
     Args:
         data: `cifar10`, which downloads the official archive into the cache when first needed and
