@@ -141,7 +141,7 @@ def measured(data: Mixture, operator: Operator, noise: float) -> dict[str, Bias]
 def rows() -> list[str]:
     lines = [
         "| data | observation | method | error of the mean | error of the covariance | "
-        "share in the first mode | should be |",
+        "share in the first mode | true share |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, data in DATA.items():
@@ -169,7 +169,8 @@ def main() -> None:
         "in standard deviations of the posterior, and the error of the covariance is divided by "
         f"the norm of the true covariance. Even {COUNT:,} exact samples would err by about "
         f"{COUNT**-0.5:.3f} in the mean and {(D / COUNT) ** 0.5:.3f} in the covariance. "
-        "`benchmarks/bias.py` describes the experiment. For Gaussian data, MMPS has no bias. For a "
+        '`benchmarks/bias.py` describes the experiment. The observation "half" is the left half of '
+        "an image. For Gaussian data, MMPS has no bias. For a "
         "mixture, nearly the right share of its images lies in each mode, but the images spread "
         f"too far where the modes overlap. Measured on {machine('torch')}.",
         "",

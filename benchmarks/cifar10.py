@@ -42,9 +42,8 @@ HEAD = (
 )
 NOTES = """The number after the name of a sampler is the number of steps. Each step calls the
 denoiser once, and a guided denoiser calls the network twice. A sample counts as near a
-training image if it is closer to this image than this image's nearest neighbour in the
-training set is. By chance, a third of the test images are near one. No image was chosen by
-eye.
+training image if its nearest training image is nearer to it than to any other training image.
+By chance, this holds for a third of the test images. No image was chosen by eye.
 
 Diffusers' training is its `train_unconditional` example, with a network of 12.0 million
 parameters and without classes (benchmarks/train_unconditional.py). Our recipe, in the rows

@@ -31,9 +31,9 @@ EXTREMES = 15  # classes at each end of the ranking
 NOTES = """All images are compared with the training set. "accuracy" is the share of images that the
 network `imagenet` recognises as their class, among the 100 classes. "fd" is the Frechet distance,
 computed like FID, but in the features of the network; it cannot be compared with an FID. The
-distance of few images is too high. Precision and recall are by the features of `imagenet`. FID was
-not measured, because the weights of Inception were not available. The images of the data are JPEG
-files, whose artefacts change every figure."""
+distance of few images is too high. Precision and recall are measured in the features of
+`imagenet`. FID was not measured, because the weights of Inception were not available. The images of
+the data are JPEG files, whose artefacts change every figure."""
 
 
 def recognised(pipe: Pipeline, count: int) -> dict[str, float]:
@@ -96,7 +96,8 @@ def main() -> None:
         "The samples are of every tenth class, with the default settings and seed 0. No image was "
         "chosen by eye.",
         "## Classes",
-        f"The share of recognised samples, of {given.samples // len(pipe.classes)} of each class:",
+        "The share of samples that are recognised as their class, among "
+        f"{given.samples // len(pipe.classes)} samples of each class:",
         f"Recognised most often: {best}.",
         f"Recognised least often: {worst}.",
     ]

@@ -64,7 +64,7 @@ def test_the_fastest_row_that_is_as_good_decides_on_the_speed(tmp_path: Path) ->
     assert slow[FAST][1] == "not confirmed"
     worse = verdicts(tmp_path, {DDPM: 10.0}, {}, {})
     assert worse[FAST] == (
-        "no row of DDIM is as good as DDPM: fd-glyphs 10 (9 to 11)",
+        "no row of DDIM is as good as DDPM, which has fd-glyphs 10 (9 to 11)",
         "not confirmed",
     )
 

@@ -57,7 +57,7 @@ def _speed(results: Results) -> Verdict:
     limit = _distance(results, ddpm)
     good = [row for row in ddim if _distance(results, row)["low"] <= limit["high"]]
     if not good:
-        return f"no row of DDIM is as good as DDPM: {_worded(limit)}", "not confirmed"
+        return f"no row of DDIM is as good as DDPM, which has {_worded(limit)}", "not confirmed"
     best = min(good, key=lambda row: row.settings.calls)
     if best not in _alike(results, ddpm, ddim):
         said = "were timed on another machine, or with another number of threads"

@@ -201,8 +201,9 @@ class Diffusion(Task):
     timestep. The loss is float32.
 
     If ``contrast`` is c, ``- c w |net(...) - (p x0' + q eps')|^2`` is added, where x0' and eps'
-    belong to the previous image in the same part of the batch. This term keeps images of different
-    conditions apart (contrastive flow matching; Stoica et al. 2025, arXiv 2506.05350).
+    belong to the previous image of the batch, or of its part if the batch is divided. This term
+    keeps images of different conditions apart (contrastive flow matching; Stoica et al. 2025,
+    arXiv 2506.05350).
 
     The first ``small`` training images are halved in height and width, by averaging 2x2 pixels. The
     network must take images of both sizes.
