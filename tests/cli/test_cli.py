@@ -278,7 +278,7 @@ def test_a_weaker_model_of_another_schedule_is_one_clear_line(
     capsys.readouterr()
     code, out, err = call(capsys, "sample", str(trained), "--weaker", str(tmp_path / "other"))
     assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert "the weaker model has another shape, condition, codec or schedule" in err
+    assert "the weaker model differs from this model in shape, condition, codec or schedule" in err
 
 
 def test_an_optimised_grid_is_kept_in_the_run(trained, capsys, monkeypatch) -> None:

@@ -433,7 +433,7 @@ def test_autoguidance_calls_each_network_once_a_step(pipe, other_weights) -> Non
     ],
 )
 def test_a_weaker_model_of_something_else_is_refused(pipe, other_weights, change: dict) -> None:
-    told = "has another shape, condition, codec or schedule"
+    told = "differs from this model in shape, condition, codec or schedule"
     with pytest.raises(mz.UserError, match=told) as refused:
         pipe.guided_by(replace(other_weights(pipe), **change))
     assert len(str(refused.value).splitlines()) == 1

@@ -95,7 +95,7 @@ def test_the_kept_averages_are_given_back_and_sampled(kept: Path, capsys) -> Non
     command([str(kept), "--length", "0.05", "0.1"])
     folders = [kept / "averages" / name for name in ("length-0.050", "length-0.100")]
     assert capsys.readouterr().out.splitlines() == [
-        f"wrote {path}; its weighting has a relative error of 0.00%" for path in folders
+        f"wrote {path}; its weighting of steps has a relative error of 0.00%" for path in folders
     ]
     newest = kept / "checkpoints" / "step-12"
     for folder, name in zip(folders, NAMES, strict=True):
@@ -119,11 +119,11 @@ def test_the_kept_averages_are_given_back_and_sampled(kept: Path, capsys) -> Non
 
 
 def test_they_are_written_where_they_are_wanted(kept: Path, tmp_path: Path, capsys) -> None:
-    expected = r"an average of length 0.25 that is made of 4 snapshots has a relative error of 3"
+    expected = r"0.25, made of 4 snapshots, weights the steps with a relative error of 3"
     with pytest.warns(UserWarning, match=expected):
         command([str(kept), "--out", str(tmp_path / "out"), "--length", "0.25"])
     assert capsys.readouterr().out.startswith(
-        f"wrote {tmp_path}/out/length-0.250; its weighting has a relative error of 3"
+        f"wrote {tmp_path}/out/length-0.250; its weighting of steps has a relative error of 3"
     )
     assert mz.load(tmp_path / "out" / "length-0.250").net.digest != mz.load(kept).net.digest
 
@@ -198,7 +198,7 @@ def test_the_command_writes_what_python_writes(kept: Path, tmp_path: Path, capsy
     assert [made.length for made in found] == [0.1, 0.05]
     assert said == [
         f"wrote {tmp_path}/out/{made.path.name}; "
-        f"its weighting has a relative error of {made.error:.2%}"
+        f"its weighting of steps has a relative error of {made.error:.2%}"
         for made in found
     ]
     assert contents(tmp_path / "out" / "length-0.100") == contents(found[0].path)

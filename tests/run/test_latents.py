@@ -411,7 +411,7 @@ def test_a_weaker_model_guides_in_the_same_latents_only(trained_ldm, trained) ->
     pipe = mz.load(trained_ldm)
     weaker = mz.load(trained_ldm / "checkpoints" / "step-8")
     assert pipe.guided_by(weaker).sample(2, guidance=2.0).shape == (2, 3, 32, 32)
-    with pytest.raises(mz.UserError, match="the weaker model has another shape"):
+    with pytest.raises(mz.UserError, match="the weaker model differs from this model in shape"):
         pipe.guided_by(mz.load(trained))
 
 

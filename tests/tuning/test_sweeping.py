@@ -86,8 +86,8 @@ def test_a_sweep_measures_writes_and_recommends(trained: Path) -> None:
         "8 combinations of settings (12 samples each), 8 to be measured in about "
     )
     assert repr(found).splitlines() == [*said[1:], *found.summary()]
-    assert progress[0][0].startswith("cell 1 of 8: ")
-    assert progress[-1][0].startswith("cell 8 of 8: ")
+    assert progress[0][0].startswith("combination 1 of 8: ")
+    assert progress[-1][0].startswith("combination 8 of 8: ")
     assert all(0 <= done <= total for _, done, total in progress)
 
     assert (found.page, found.recommended) == (
@@ -255,7 +255,7 @@ def test_a_pipeline_that_is_not_the_run_is_refused(trained: Path) -> None:
         (pipe.guided_by(mz.load(trained / "checkpoints" / "step-8")), "are not those of"),
         (
             replace(pipe, defaults=replace(pipe.defaults, rescale=0.5)),
-            "`run` is a pipeline with other defaults than",
+            "but the pipeline `run` has other defaults",
         ),
         (mz.load(trained / "checkpoints" / "step-12"), "is not a run: give the folder of a run"),
     ):

@@ -39,7 +39,7 @@ VERBS = {
         ("IMAGES --against IMAGES", "compare two sets of images"),
     ],
     "data": [("PATH [--examples grid.png] ...", "describe a data set")],
-    "sweep": [("RUN [--nfe 5 10] [--guidance 1 2]", "find its best settings")],
+    "sweep": [("RUN [--nfe 5 10] [--guidance 1 2]", "find the best sampling settings")],
     "average": [("RUN --length 0.1", "rebuild its averaged weights")],
     "report": [("RUN... [--out report.html] ...", "write a page about runs")],
     "doctor": [("RUN [--samples 128]", "look for faults")],
@@ -71,8 +71,8 @@ def usage() -> str:
             "`mezzotint help VERB` shows the options of a verb, `help train` the recipes.",
             "`mezzotint --completion bash` (or zsh, fish) prints a script for completion.",
             "`mezzotint --version` (or -V) prints the version.",
-            "With `--json` a verb, or --version, prints one JSON document for a program.",
-            "With `--device cuda:1` (or cpu, mps) a verb computes on that device.",
+            "With `--json`, a verb (or --version) prints one JSON document for a program.",
+            "With `--device cuda:1` (or cpu, mps), a verb computes on that device.",
         ]
     )
 

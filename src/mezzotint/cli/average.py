@@ -20,8 +20,8 @@ class AverageFlags:
     out: Path
     """The folder to write the averages to."""
     length: tuple[float, ...] = ()
-    """The lengths of the averages. A length is the standard deviation of the weights of the steps,
-    relative to the training so far: 0.1 is a tenth of the training."""
+    """The lengths of the averages, relative to the training so far: 0.1 is a tenth of it. A length
+    is the standard deviation of the step numbers, weighted as in the average."""
 
 
 def average(arguments: list[str]) -> Answer:
@@ -33,5 +33,5 @@ def average(arguments: list[str]) -> Answer:
     flags = parse(AverageFlags(folder / "averages"), rest, f"mezzotint average {name}")
     found = averages.average(folder, flags.length, flags.out)
     for made in found:
-        print(f"wrote {made.path}; its weighting has a relative error of {made.error:.2%}")
+        print(f"wrote {made.path}; its weighting of steps has a relative error of {made.error:.2%}")
     return Answer({"averages": found})

@@ -91,8 +91,8 @@ class OutpaintFlags(EditFlags):
     """Continue images beyond their borders, up to the size of the model's images."""
 
     border: int = 0
-    """Pixels to add on each side; by default a quarter of the shorter side. The given images and
-    this border together must have the model's size; --fit scales the images."""
+    """Pixels to add on each side; 0 means a quarter of the shorter side. The given images and this
+    border together must have the model's size; --fit scales the images."""
     method: str | None = None
     """repaint, or a posterior method: ddnm, pigdm, dps, mmps."""
 

@@ -51,8 +51,8 @@ class Measures:
     """Scale and crop the images of a data set or files to this side in pixels, or to HEIGHTxWIDTH;
     by default to the size of a model's samples."""
     network: tuple[Network, ...] = ()
-    """Feature networks; by default the network of a saved reference, glyphs for the data set
-    glyphs, and cifar10 for all other data."""
+    """Feature networks. By default: the network of the reference, if --against is a saved
+    reference; otherwise glyphs for the data set glyphs, and cifar10 for all other data."""
     metrics: tuple[Metric, ...] = tuple(METRICS)
     """fd: Frechet distance, sfd: spatial Frechet distance, cs: classifier score, kd: kernel
     distance, prdc: precision, recall, density and coverage."""
@@ -80,8 +80,8 @@ class ModelFlags:
     """The folder for figures.jsonl, to which the figures are appended, and for nearest.png."""
     what: Measures = Measures()
     samples: str = "10k"
-    """How many samples: a number, 1k, 5k, 10k or 50k. The smaller of these four counts are measured
-    too: 10k adds figures for 1k and 5k."""
+    """How many samples: a number, 1k, 5k, 10k or 50k. Figures for smaller counts among these four
+    are added: 10k adds figures for 1k and 5k."""
     seed: int = 0
     """The seed; sample i depends on the seed and i only."""
     batch: int = 64

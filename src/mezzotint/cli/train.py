@@ -34,9 +34,10 @@ OFTEN = (
 
 @dataclass(frozen=True)
 class TrainFlags:
-    """Train a diffusion model or an autoencoder. Durations are numbers of training images seen.
+    """Train a diffusion model or an autoencoder, or distil a diffusion model.
 
-    `mezzotint train --resume RUN` continues a run; its settings are then the defaults.
+    Durations are numbers of training images seen. `mezzotint train --resume RUN` continues a run;
+    its settings are then the defaults.
     """
 
     experiment: Configuration

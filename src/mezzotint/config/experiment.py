@@ -46,7 +46,8 @@ class Settings:
     sample_every: PositiveInt = 640_000
     """Training images between two grids of samples in the folder samples."""
     evaluate_every: NonNegativeInt = 0
-    """Training images between two measurements of the distance to the data; 0 measures nothing."""
+    """Training images between two measurements of the Frechet distance to the data; 0 measures
+    nothing."""
     evaluate_samples: int = Field(default=1_000, ge=10)
     """Samples made for each measurement."""
     save_every: PositiveInt = 256_000

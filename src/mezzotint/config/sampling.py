@@ -21,7 +21,7 @@ from mezzotint.strict import Choice, strict
 
 @strict
 class SampleConfig:
-    """The sampling settings during a training, and the defaults of the trained model.
+    """The settings for sampling; those of a training become the defaults of the trained model.
 
     A setting that has no default here takes the default of the sampler.
     """
@@ -33,7 +33,7 @@ class SampleConfig:
     spacing: Annotated[str, Choice(SPACINGS, KNOTS, OPTIMISED)] = "trailing"
     """The levels that the steps visit; optimised measures the model once, and keeps the result."""
     knots: tuple[PositiveFloat, ...] = ()
-    """For the spacing knots: falling values of sigma / alpha, through which the levels pass."""
+    """Falling values of sigma / alpha through which the levels pass, if the spacing is knots."""
     guidance: NonNegativeFloat = 1.0
     """Guidance scale: 1 samples the conditional model, 0 the unconditional model."""
     guidance_shape: Annotated[str, Choice(GUIDANCE_SHAPES)] = "constant"

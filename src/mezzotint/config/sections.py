@@ -146,16 +146,16 @@ class NoiseConfig:
     """The noise schedule, and the prediction type of the network."""
 
     schedule: Annotated[str, Choice(SCHEDULES)] = "linear"
-    """The noise schedule: how the noise grows from row 0 to row T."""
+    """The noise schedule: how the noise grows with the timestep."""
     s: NonNegativeFloat | None = None
     """The offset of the cosine schedule; None means 0.008."""
     zero_terminal_snr: bool = False
-    """Rescale the schedule so that its last row is pure noise."""
+    """Rescale the schedule so that x is pure noise at the last timestep."""
     shift: PositiveFloat = 1.0
     """Multiply sigma / alpha by this factor, which adapts the schedule to images whose resolution
     is higher by the same factor."""
     timesteps: PositiveInt = 1000
-    """The length T of the schedule."""
+    """The length of the schedule, in timesteps."""
     prediction: Annotated[str, Choice(PREDICTIONS)] = "eps"
     """The prediction type: what the network predicts."""
     learn_variance: bool = False

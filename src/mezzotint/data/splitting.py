@@ -87,8 +87,8 @@ def _are_classes(
     if node.images and not trains:
         raise UserError(
             f"{where} holds images beside {here}, so it is unclear whether {here} means a split: "
-            "if so, move the other images into a new folder called train; if not, move all images "
-            "into one folder"
+            "if it does, move the other images into a new folder called train; if not, move all "
+            "images into one folder"
         )
     return False
 

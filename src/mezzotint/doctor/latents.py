@@ -61,9 +61,9 @@ def scaled(codec: Latents, mean: Tensor, std: Tensor) -> Finding:
     bad = (spread < STD[0]) | (spread > STD[1]) | (means.abs() > MEAN)
     return judge(
         "latents not scaled",
-        f"the mean and standard deviation of the channels are {each}; expected deviations of "
-        f"{STD[0]:.2g} to {STD[1]:g}, and means within {MEAN}",
-        "the autoencoder's scale of latents does not fit this data, or it has no scale",
+        f"the mean and standard deviation of the channels are {each}; expected standard "
+        f"deviations of {STD[0]:.2g} to {STD[1]:g}, and means of {-MEAN} to {MEAN}",
+        "the autoencoder states no scale of its latents, or a scale that does not fit this data",
         'train with `scaling="measured"`',
         wrong=bool(bad.any() or not spread.isfinite().all()),
     )
@@ -109,7 +109,7 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
     gone = still | ~(active >= 0.01)
     return judge(
         "dead latent channels",
-        f"{int(gone.sum())} of {len(gone)} channels are dead; their activity is "
+        f"{int(gone.sum())} of {len(gone)} channels are dead; the activity of all channels is "
         f"{', '.join(f'{a:.2g}' for a in active)}, expected above 0.01; the KL is {kl:.3g} nats an "
         "image",
         "the posterior has collapsed: the weight of the KL is too high"

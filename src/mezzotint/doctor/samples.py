@@ -255,7 +255,7 @@ def too_few(figures: Path) -> Finding | None:
     return judge(
         "too few samples",
         f"Frechet distances were measured on at most {most:,} samples; expected {ENOUGH:,} or more",
-        "with few samples the distance is too high, and cannot be compared between counts",
+        "with few samples the distance is too high, by an amount that depends on their number",
         "evaluate the model again with `samples=10000`",
         doubtful=most < ENOUGH,
     )

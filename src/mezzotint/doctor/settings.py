@@ -57,8 +57,8 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
     shown = signal(level, shape)
     return judge(
         "schedule does not end in noise",
-        f"alpha is {level.alpha:.3g} in the last row, where a white image is {shown:.2g} standard "
-        "deviations from pure noise; expected less than 1",
+        f"alpha is {level.alpha:.3g} at the last timestep, where a white image is {shown:.2g} "
+        "standard deviations from pure noise; expected less than 1",
         "the network has never seen pure noise, from which sampling starts",
         'train with `zero_terminal_snr=True` and `prediction="v"`, with `schedule="cosine"`, or '
         "with `timesteps=1000`",
@@ -136,7 +136,7 @@ def halflife(train: TrainConfig, seen: int) -> Finding:
         "EMA half-life longer than training",
         f"the half-life is {train.ema_halflife:,.0f} images, and the run has seen {seen:,}; "
         "expected a shorter half-life",
-        f"the training is short: its half-life reached {seen / 20:,.0f} images",
+        f"the training is short, so the effective half-life is {seen / 20:,.0f} images",
         "nothing, if this is intended; for a longer average, continue with `resume=True` and more "
         "`images`",
         doubtful=train.ema_halflife > seen,

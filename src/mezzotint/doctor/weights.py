@@ -163,8 +163,8 @@ def informed(found: Tensor) -> Finding:
     each = ", ".join(f"{m:.2g} at {s:.2g}" for m, s in zip(means, SIGMAS, strict=True))
     return judge(
         "network no better than a guess",
-        "the network's error, divided by the error of the data's mean or the noisy image as a "
-        f"guess, is {each} of sigma / alpha; expected below 1",
+        "the network's error, divided by the error of a guess (the data's mean or the noisy "
+        f"image), is {each} (values of sigma / alpha); expected below 1",
         "the network has hardly been trained, training diverged, or it was trained on another "
         "schedule or prediction",
         "continue with `resume=True`, or train again with a lower `lr`",
@@ -236,9 +236,9 @@ def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Fi
     sigmas = float(gain.mean() / (gain.std() / len(gain) ** 0.5).clamp(min=1e-12))
     return judge(
         "labels ignored",
-        f"the label changes the output by {changed:.2g} of its error, expected above 1e-4; the "
-        f"right label is better than a wrong label by {sigmas:.1f} standard errors, expected "
-        "above 2",
+        f"the label changes the output by {changed:.2g} times the output's error, expected above "
+        f"1e-4; the right label is better than a wrong label by {sigmas:.1f} standard errors, "
+        "expected above 2",
         "the network does not use labels, it has hardly been trained, or the labels are shuffled",
         "check the class folders of `data`, and `label_dropout`; then train again",
         wrong=changed < 1e-4,

@@ -179,8 +179,8 @@ def _variance(config: dict[str, Any], channels: int, outputs: int) -> tuple[bool
     if outputs != channels:
         if kind in (None, "learned_range"):
             note = (
-                f"the network has {outputs} outputs for {channels} channels, and the scheduler "
-                "does not explain them: the second half is taken as a learned variance "
+                f"the network has {outputs} outputs for {channels} channels, but the scheduler "
+                "has no variance_type: the second half is taken as a learned variance "
                 "(learned_range)"
             )
             return True, [] if kind else [note]

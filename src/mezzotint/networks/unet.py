@@ -29,7 +29,8 @@ class UNetConfig:
     blocks: PositiveInt = 2
     """Residual blocks per level (one more per level on the way up)."""
     attention: tuple[int, ...] = (1,)
-    """The levels that have self-attention. The bottom of the U-Net always has self-attention."""
+    """The levels that have self-attention, counted from 0. The bottom of the U-Net always has
+    self-attention."""
     head_width: PositiveInt | None = None
     """Channels of an attention head; None makes one head of all channels."""
     dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -24,7 +24,7 @@ LOG_VARIANCE = (-30.0, 20.0)  # bounds of the log variance, as in the authors' c
 
 @strict
 class VAEConfig:
-    """The dimensions of a VAE; levels are counted from 0, which is the full resolution."""
+    """The dimensions of a VAE."""
 
     channels: tuple[PositiveInt, ...] = (128, 256, 512)
     """Width of each level; each level halves the resolution of the level before."""

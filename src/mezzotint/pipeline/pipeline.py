@@ -218,9 +218,9 @@ class Pipeline:
         theirs = (weaker.shape, weaker.every, weaker.codec.digest, len(weaker.schedule))
         if same != theirs or not torch.equal(self.schedule.alpha, weaker.schedule.alpha):
             raise UserError(
-                "the weaker model has another shape, condition, codec or schedule: give a model "
-                "that was trained on the same data and schedule, but is smaller or was trained for "
-                "a shorter time"
+                "the weaker model differs from this model in shape, condition, codec or schedule: "
+                "give a model that was trained on the same data and schedule, but is smaller or "
+                "was trained for a shorter time"
             )
         for model in (self, weaker):
             few_step.refuse(model, "guidance by a weaker model")

@@ -32,10 +32,10 @@ class ReconstructionConfig:
     perceptual: NonNegativeFloat = 0.0
     """Weight of the perceptual distance; 0 turns it off."""
     perceptual_network: Literal["cifar10", "glyphs", "imagenet", "lpips"] = "cifar10"
-    """Network of the perceptual distance: cifar10 or glyphs in the package, imagenet of the extra
-    imagenet, or lpips from the file $MEZZOTINT_LPIPS."""
+    """Network of the perceptual distance: cifar10 or glyphs from the package, imagenet from the pip
+    extra imagenet, or lpips from the file $MEZZOTINT_LPIPS."""
     adversarial: NonNegativeFloat = 0.0
-    """Weight of the loss from the patch discriminator, which also has an adaptive weight; 0 turns
+    """Weight of the loss from the patch discriminator, in addition to an adaptive weight; 0 turns
     the discriminator off."""
     adversarial_bound: PositiveFloat = 1e4
     """Upper bound of the adaptive weight, which grows if the gradient of the discriminator
@@ -47,8 +47,8 @@ class ReconstructionConfig:
     discriminator_layers: PositiveInt = 3
     """How many times the discriminator halves the height and width of the image."""
     discriminator_penalty: NonNegativeFloat = 0.0
-    """Weight of the R1 penalty on the slope of the discriminator, which keeps it from winning; 0
-    turns the penalty off."""
+    """Weight of the R1 penalty on the discriminator's gradient, so that the discriminator does not
+    become too strong; 0 turns the penalty off."""
     tune: Literal["all", "decoder"] = "all"
     """The part to train. With "decoder", the encoder and the latents stay fixed."""
 

@@ -176,10 +176,11 @@ class ObjectiveConfig:
     """The objective of a diffusion model."""
 
     weighting: Annotated[str, Choice(WEIGHTINGS)] = "simple"
-    """Weight of the loss at each level: simple is 1 at all levels, learned is learned in training,
-    and the others depend on the SNR."""
+    """Weight of the loss at each noise level: simple is 1 at all levels, learned is learned in
+    training, and the others depend on the SNR."""
     levels: Literal["uniform", "adaptive"] = "uniform"
-    """The choice of training levels: all equally often, or more often where the loss is larger."""
+    """How noise levels are chosen in training: all equally often, or more often where the loss is
+    larger."""
     label_dropout: float = Field(default=0.1, ge=0, le=1)
     """Share of images that are trained without their condition, as classifier-free guidance needs.
     If there are several conditions, each is also dropped on its own with this probability. """

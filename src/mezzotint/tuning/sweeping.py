@@ -123,7 +123,7 @@ def measured(plan: Plan, follow: Follow) -> Iterator[SweepCell]:
     for i, settings in enumerate(plan.settings, 1):
 
         def follow_cell(what: str, done: float, total: int, i: int = i) -> None:
-            follow(f"cell {i} of {len(plan.settings)}: {what}", done, total)
+            follow(f"combination {i} of {len(plan.settings)}: {what}", done, total)
 
         if settings in plan.known:
             yield plan.known[settings]
@@ -172,8 +172,8 @@ def _check_same(given: Pipeline, pipe: Pipeline, folder: Path) -> None:
         )
     if given.defaults not in own:
         raise UserError(
-            f"`run` is a pipeline with other defaults than {folder}, from whose defaults a sweep "
-            f"starts: pass {folder} as `run`"
+            f"a sweep starts from the defaults of {folder}, but the pipeline `run` has other "
+            f"defaults: pass {folder} as `run`"
         )
 
 
