@@ -137,7 +137,7 @@ def _shape(
         last = found.classes
         notes.append(
             f"its embedding is taken as {found.classes} classes and, in the last row, the null "
-            f"class; if row {last} is a class too, `guidance=0` samples that class: use only "
+            f"class; if row {last} is a class as well, `guidance=0` samples that class: use only "
             "guidance 0 or 1 then"
         )
     return (found.channels, height, width), notes
