@@ -10,6 +10,7 @@ import pytest
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.recipes import RECIPES
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.diffusion.level import signal
 from mezzotint.diffusion.schedules import cosine, linear, scaled_linear
 from mezzotint.doctor import settings
 from spoil import accused
@@ -28,7 +29,7 @@ def test_a_schedule_that_leaks_is_named_after_how_far_it_shows() -> None:
     assert settings.schedule_ends(cosine(1000), large).severity == "well"
     assert settings.schedule_ends(scaled_linear(1000), large).severity == "wrong"  # as in the paper
     assert settings.schedule_ends(linear(100), small).severity == "wrong"
-    shown = settings.signal(scaled_linear(1000).row(1000), large)
+    shown = signal(scaled_linear(1000).row(1000), large)
     assert shown == pytest.approx(0.0682 * 64 / math.sqrt(1 - 0.0682**2), rel=1e-2)
 
 

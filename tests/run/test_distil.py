@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import mezzotint as mz
+from conftest import TINY as SMALLEST
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
 from mezzotint.run import distilling, run
@@ -219,12 +220,25 @@ def test_a_latent_teacher_without_its_codec_is_refused(trained_ldm: Path, tmp_pa
     assert "codec" in refused(lambda: mz.distil(newest, out=tmp_path / "fast", **TINY))
 
 
-def test_a_teacher_of_few_timesteps_has_students(trained: Path) -> None:
-    path = trained / "config.json"
-    facts = json.loads(path.read_text())
-    facts["noise"]["timesteps"] = 10
-    path.write_text(json.dumps(facts))
-    assert made_for(student(trained), {"calls": 3}).sample.steps == 3
+def test_a_teacher_of_few_timesteps_has_students(few_glyphs: None, tmp_path: Path) -> None:
+    noise = replace(SMALLEST.noise, timesteps=10)
+    finish(replace(SMALLEST, noise=noise), teacher := tmp_path / "teacher")
+    assert made_for(student(teacher), {"calls": 3}).sample.steps == 3
+    # The usual number of the teacher's steps is 12.
+    assert mz.distil(teacher, out=tmp_path / "fast", **TINY).defaults.steps == 2
+    for wrong in ({"teacher_steps": 12}, {"calls": 6}):
+        assert refused(lambda w=wrong: mz.distil(teacher, out=tmp_path / "x", **TINY, **w)) == (  # type: ignore[misc]
+            "the teacher has only 10 timesteps: give fewer `teacher_steps` or `calls`, or another "
+            "`method`"
+        )
+
+
+def test_a_damaged_recommendation_of_the_teacher_is_named(trained: Path, tmp_path: Path) -> None:
+    path = trained / "recommended.json"
+    path.write_text("{}")
+    said = refused(lambda: mz.distil(trained, out=tmp_path / "fast", **TINY))
+    assert said.startswith(f"{path} (")
+    assert said.endswith("): repeat the sweep, or delete the file")
 
 
 def test_what_cannot_be_distilled_is_refused(

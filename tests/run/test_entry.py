@@ -414,6 +414,9 @@ def test_a_setting_of_what_is_turned_off_is_refused(tiny, tmp_path, fields, mess
 
 
 def test_a_training_that_never_drops_the_labels_says_so(tiny: Experiment, tmp_path: Path) -> None:
+    linear = replace(tiny.noise, schedule="linear", timesteps=100)
+    with pytest.warns(UserWarning, match="schedule does not end in pure noise, from which samp"):
+        mz.train(replace(tiny, noise=linear), out=tmp_path / "linear", images=8)
     never = replace(tiny, objective=replace(tiny.objective, label_dropout=0.0))
     with pytest.warns(UserWarning, match="`label_dropout=0`, so guidance and samples without a"):
         finish(never, tmp_path / "run")

@@ -18,6 +18,7 @@ from mezzotint.diffusion.spacings import KNOTS, SPACINGS, through
 from mezzotint.errors import UserError
 
 Number = TypeVar("Number", float, Tensor, default=float)
+VISIBLE = 3.0  # the smallest `signal` that is always visible in the noise
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,20 @@ class Schedule:
         t = above - 1 + (angles - below) / (rows[above] - below)
         wide = angles.view(-1, *[1] * (dims - 1))
         return Level(t.clamp(0, len(self) - 1), torch.cos(wide), torch.sin(wide))
+
+
+def signal(level: Level, shape: tuple[int, int, int]) -> float:
+    """Return ``alpha sqrt(H W) / sigma``, the distance of a noisy white image from pure noise.
+
+    At ``level``, the mean of a channel of x is alpha times the image's mean, plus noise with
+    standard deviation sigma / sqrt(H W). The result is the mean of a white image (1) in units of
+    this standard deviation. If it is large, the network learns to read the brightness of the image
+    from x. But sampling starts from pure noise, from which the network reads a medium brightness,
+    so no sample is very dark or very bright (Lin et al. 2024, arXiv 2305.08891; their case, Stable
+    Diffusion's alpha of 0.068 at 64x64, gives 4.4). The brightness is sometimes visible in the
+    noise if the result is above 1, and always if it is above VISIBLE.
+    """
+    return level.alpha / level.sigma * math.sqrt(shape[1] * shape[2])
 
 
 def falls(grid: Sequence[Level]) -> bool:

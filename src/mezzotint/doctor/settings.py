@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.sampling import SampleConfig
-from mezzotint.diffusion.level import Level, Schedule
-from mezzotint.doctor.finding import SURE, Finding, judge
+from mezzotint.diffusion.level import VISIBLE, Level, Schedule, signal
+from mezzotint.doctor.finding import Finding, judge
 from mezzotint.trainer.loop import TrainConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
@@ -37,20 +36,6 @@ def look(
     yield halflife(config.train, seen)
 
 
-def signal(level: Level, shape: tuple[int, int, int]) -> float:
-    """Return ``alpha sqrt(H W) / sigma``, the distance of a noisy white image from pure noise.
-
-    At ``level``, the mean of a channel of x is alpha times the image's mean, plus noise with
-    standard deviation sigma / sqrt(H W). The result is the mean of a white image (1) in units of
-    this standard deviation. If it is large, the network learns to read the brightness of the image
-    from x. But sampling starts from pure noise, from which the network reads a medium brightness,
-    so no sample is very dark or very bright (Lin et al. 2024, arXiv 2305.08891; their case, Stable
-    Diffusion's alpha of 0.068 at 64x64, gives 4.4). The brightness is sometimes visible in the
-    noise if the result is above 1, and always if it is above `SURE`.
-    """
-    return level.alpha / level.sigma * math.sqrt(shape[1] * shape[2])
-
-
 def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
     """Return a finding on whether the last timestep still shows the image; see `signal`."""
     level = schedule.row(len(schedule))
@@ -62,7 +47,7 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
         "the network has never seen pure noise, from which sampling starts",
         'train with `zero_terminal_snr=True` and `prediction="v"`, with `schedule="cosine"`, or '
         "with `timesteps=1000`",
-        wrong=shown > SURE,
+        wrong=shown > VISIBLE,
         doubtful=shown > 1,
     )
 
@@ -79,7 +64,7 @@ def sampling_begins(
         "noise; expected less than 1",
         "the network gets pure noise at a level where it was trained on noise with some signal",
         'sample with `spacing="trailing"`',
-        wrong=shown > SURE,
+        wrong=shown > VISIBLE,
         doubtful=shown > 1,
     )
 
@@ -102,8 +87,8 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
         if bare
         else f"the prediction is {prediction}, the clipping {how.clipping}",
         "where x is pure noise, eps does not determine x0",
-        'train with `prediction="v"`, or sample with `clipping="static"` (pixels) or '
-        '`spacing="logsnr"`',
+        'train with `prediction="v"`; with this training, `clipping="static"` (pixels) or '
+        '`spacing="logsnr"` makes the fault smaller',
         doubtful=bare and grown > 30,
     )
 

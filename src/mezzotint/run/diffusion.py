@@ -17,7 +17,7 @@ from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared, flip, non_leaking, rows
 from mezzotint.data.order import Rows
 from mezzotint.devices import sent
-from mezzotint.diffusion.level import Schedule
+from mezzotint.diffusion.level import VISIBLE, Schedule, signal
 from mezzotint.diffusion.noise import noise
 from mezzotint.drawing import figures
 from mezzotint.drawing.colour import channel_statistics
@@ -119,13 +119,15 @@ class DiffusionJob(Job):
             self.beginning = "; ".join(filter(None, [self.beginning, note]))
         if note := never_dropped(experiment.objective, every(classes, others)):
             warn(note)
+        schedule = noise.build()
+        if not self.teacher and (note := shows_image(schedule, shape)):
+            warn(note)
         freeze(net, experiment.freeze, anew)
         if self.teacher:
             distilling.check_model(self.teacher, noise, net)
             net.load_state_dict(self.teacher.net.state_dict())
         if not experiment.shard:  # the whole network may not fit on the device
             net.to(device)
-        schedule = noise.build()
         task = self.task(schedule.to(device), shape, every(classes, others))
         self.state = begin(experiment.train, net, task, compiles=not experiment.shard)
         if isinstance(task, Distillation):
@@ -241,6 +243,17 @@ class DiffusionJob(Job):
             ready, [measure], how, wanted, folder, chosen=("fd",), share=share, follow=follow
         )
         return [figure for _, found in results for figure in found]
+
+
+def shows_image(schedule: Schedule, shape: tuple[int, int, int]) -> str:
+    """Return a warning if images (C, H, W) are visible at the last level of a schedule, else ""."""
+    level = schedule.row(len(schedule))
+    if signal(level, shape) <= VISIBLE:
+        return ""
+    return (
+        "the schedule does not end in pure noise, from which samples start (alpha is "
+        f'{level.alpha:.3g} at the last timestep): choose `schedule="cosine"` or `timesteps=1000`'
+    )
 
 
 def _fitted(

@@ -68,7 +68,11 @@ def student(teacher: str | PathLike[str]) -> Experiment:
             f"{teacher} is a few-step model already: give the model that it was distilled from, "
             f"{config.objective.teacher}"
         )
-    found = tuned.read(folder)
+    try:
+        found = tuned.read(folder)
+    except UserError as error:
+        path = folder / tuned.NAME
+        raise UserError(f"{path} ({error}): repeat the sweep, or delete the file") from None
     guided = found.best.settings if found else config.sample
     place = str(folder.resolve()) if Path(str(teacher)).exists() else str(teacher)
     data = config.data

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mezzotint.diffusion.level import Level
 from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.errors import UserError, counted
 from mezzotint.trainer.distilling.task import Distillation, Problem, towards
 from mezzotint.trainer.loop import Examples
 
@@ -38,6 +39,15 @@ class Trajectory(Distillation):
         calls = self.config.calls
         pool = min(POOL, max(1, self.images // (USES * calls)))
         self.steps = calls * -(-self.steps // calls)
+        timesteps = len(self.schedule)
+        most = calls * (timesteps // calls)
+        if not self.config.teacher_steps:
+            self.steps = min(self.steps, most)
+        if not 2 * calls <= self.steps <= most:
+            raise UserError(
+                f"the teacher has only {counted(timesteps, 'timestep')}: give fewer "
+                "`teacher_steps` or `calls`, or another `method`"
+            )
         self.grid = self.schedule.grid(self.steps, "angle")
         angles = [self.top * (calls - i) / calls for i in range(calls + 1)]
         self.register_buffer("x", torch.zeros(pool, calls + 1, *self.shape))
