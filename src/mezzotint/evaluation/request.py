@@ -56,8 +56,9 @@ class Request:
     ) -> list[FeatureNetwork]:
         """Load the feature networks of the request, or else the default network of ``to``.
 
-        ``to`` is the reference. Raises UserError if a name does not exist, weights are not
-        available, or only accuracy is chosen and a network does not know the ``classes``.
+        ``to`` is the reference. Raises UserError if a name does not exist or weights are not
+        available. Also raises it if accuracy is the only metric of the request, and a network does
+        not know the ``classes``.
         """
         chosen = self.networks or (to.network,)
         anything(METRICS if self.metrics is None else self.metrics, chosen, classes)

@@ -34,8 +34,8 @@ def write_share(
     """Make this process's share of the requested samples, write it to a folder, and return it.
 
     ``rows`` has the conditions of all requested samples. The first process calls ``grid`` with its
-    first batch, to draw the grid. The size of a batch affects how its samples are rounded, so each
-    process makes the same batches that a single process would make.
+    first batch, to draw the grid. The samples are divided into the same batches for any number of
+    processes, because the size of a batch affects how its samples are rounded.
     """
     size, batches = request.batch, -(-request.n // request.batch)
     if batches < share.count and not share.number:

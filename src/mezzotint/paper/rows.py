@@ -165,9 +165,10 @@ def make(
 ) -> dict[Row, Made]:
     """Make the missing samples of the given rows; return the time and memory of each row.
 
-    The rows alternate batch by batch, and every batch is timed. If a row has all its samples, BATCH
-    samples are made again for timing. If the network is compiled, samples with two
-    denoising steps are made first, so that the time of the compilation does not count.
+    A row of the paper's table is a model with sampling settings. The rows take turns: each makes
+    one batch, which is timed, and then the next row does. If a row has all its samples already, one
+    batch is made again for its time. If the network is compiled, samples with two denoising steps
+    are made first, so that the time of the compilation does not count.
     """
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
     missing: dict[Row, list[int]] = {}

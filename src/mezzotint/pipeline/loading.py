@@ -248,10 +248,11 @@ def _not_own(folder: Path) -> UserError:
 
 
 def _net(folder: Path, config: Any, net: Any) -> Any:
-    """Return the configuration of a model's network, given the user's own network ``net`` or None.
+    """Return the configuration from which a model's network is built.
 
-    ``config`` is the saved configuration. ``net`` is kept in memory (see `passed`), because only
-    the user's code can build it. Raises UserError if ``net`` is given for a network of mezzotint.
+    ``config`` is the saved configuration, which is enough for a network of mezzotint. ``net`` is
+    the user's own network or None; the result then refers to ``net`` in memory (see `passed`).
+    Raises UserError if ``net`` is given for a network of mezzotint.
     """
     if isinstance(config, CustomConfig):
         return config if net is None else passed_again(config, net)

@@ -97,7 +97,7 @@ def beside(path: Path, synced: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically as UTF-8. Bytes of paths in it that are not UTF-8 are escaped."""
+    """Write text atomically as UTF-8; escape bytes of paths in the text that are not UTF-8."""
     replace(path, text.encode("utf-8", "backslashreplace"))
 
 

@@ -217,7 +217,7 @@ def _split_files(path: Path, split: str) -> list[Path]:
     if len(names := sorted({str(_split_of(file)) for file in chosen})) > 1:
         raise UserError(
             f"{path} has files called {' and '.join(names)}, which are names of the same split: "
-            "keep one of them, or give them one name"
+            "use the same name in all of these files, or remove the files with one of the names"
         )
     if not chosen:
         raise no_split(str(path), split, existing or ["train"])

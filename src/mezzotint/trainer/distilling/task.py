@@ -185,8 +185,8 @@ class AlongTeacher(AlongNoise):
 
     The path from noise to image is divided into ``parts`` parts. First a part is drawn; ``end`` is
     its clean end. Then t is drawn uniformly from just above ``end`` to one teacher step past the
-    part's noisy end. A t past the noisy end becomes the noisy end, which is therefore drawn often:
-    a call of the student starts there.
+    part's noisy end. A t past the noisy end becomes the noisy end. So the noisy end is drawn often,
+    which is intended, because in sampling the student starts each call at the noisy end of a part.
 
     A step of the guided teacher leads from x_t to x_s. The student f estimates the image from x_s,
     without gradient, and a DDIM step with this estimate f(x_s, s) leads to a point at ``end``. The
