@@ -43,6 +43,6 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def measured(found: Found, out: Path, **more: Any) -> Answer:
-    """Return the JSON answer of an evaluation that wrote its figures to the folder ``out``."""
+    """Return the `Answer` of an evaluation whose figures were written to the folder ``out``."""
     figures = [figure.row for figure in found.figures]
     return Answer({"figures": figures, "kept": out / FIGURES, "drawn": found.drawn, **more})

@@ -78,8 +78,8 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
     Args:
         name: The file's name.
         head: A function that returns the first `HEAD` bytes, or None if the file cannot be read. It
-            is not called for a file with the suffix of an image. A file that cannot be read counts
-            as an image if it has no suffix, so that an error names it.
+            is not called for a file with the suffix of an image. An unreadable file without a
+            suffix counts as an image, so that a later error names it.
     """
     suffix = name.suffix.lower()
     if suffix in SUFFIXES or suffix in _FOREIGN_SUFFIXES or suffix in _RAW_SUFFIXES:

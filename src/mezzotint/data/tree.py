@@ -26,7 +26,7 @@ RUNS = "folder of a run or its figures", "folders of runs or their figures"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is left out of a data set for one reason: the reason, the count, and three names."""
+    """What a data set leaves out for one reason: the number of entries, and up to three names."""
 
     why: str
     count: int

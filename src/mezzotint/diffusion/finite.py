@@ -46,7 +46,11 @@ class Finite:
             self.check()
 
     def result(self, made: object, x: Tensor) -> Tensor:
-        """Return the result of a sampler that started from x. Raise UserError if it is unusable."""
+        """Return the result of a sampler that started from x.
+
+        Raises UserError if the result or an estimate is not finite, or the result is not in the
+        shape of x.
+        """
         shape = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
         if not isinstance(made, Tensor) or made.shape != x.shape:
             raise UserError(

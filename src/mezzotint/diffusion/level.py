@@ -96,7 +96,7 @@ class Schedule:
 
     @cached_property
     def angles(self) -> Tensor:
-        """``atan2(sigma, alpha)`` of each row, (T + 1,), in radians; it is finite in all rows."""
+        """``atan2(sigma, alpha)`` of each level, (T + 1,), in radians; all values are finite."""
         return torch.atan2(self.sigma, self.alpha)
 
     def __len__(self) -> int:

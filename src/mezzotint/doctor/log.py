@@ -138,9 +138,9 @@ def plateau(rows: Rows, train: TrainConfig) -> Finding | None:
 def clipped(rows: Rows, train: TrainConfig) -> Finding | None:
     """Return a finding that compares the median gradient norm with twice the clipping threshold.
 
-    The median is that of the rows after the warm-up. Pascanu et al. 2013 (arXiv 1211.5063, section
-    3.2) clip at half to ten times the usual norm. A threshold below half of the usual norm shortens
-    every step, not only steps with unusually large gradients.
+    The median is over the rows of the log after the warm-up. Pascanu et al. 2013 (arXiv 1211.5063,
+    section 3.2) clip at half to ten times the usual norm. A threshold below half of the usual norm
+    shortens every step, not only steps with unusually large gradients.
     """
     norms = _values([row for row in rows if row["images"] > train.warmup], "grad_norm")
     if len(norms) < FEW:
@@ -261,5 +261,5 @@ def _late(values: np.ndarray) -> np.ndarray:
 
 
 def _noise(values: np.ndarray) -> float:
-    """Return an estimate of the standard deviation of one row's noise; see `fell`."""
+    """Return an estimate of the standard deviation of the noise of one value; see `fell`."""
     return float((np.diff(values) ** 2).mean() ** 0.5 / 2**0.5) if len(values) > 1 else 0.0

@@ -175,7 +175,8 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
     """Return the samples that a folder holds, and the number of samples requested earlier.
 
     The samples are (N, C, H, W), from 000000 up to the first missing number. Raises UserError for
-    images that no earlier request wrote, and for samples made with other ``facts`` (`made_by`).
+    images that no earlier request wrote, and for samples of another model, or with other settings,
+    conditions or seed, than ``facts`` describes (see `made_by`).
     """
     mark, grid = _mark(out), grid_of(out)
     found = sorted(out.glob("[0-9]" * 6 + ".png"))

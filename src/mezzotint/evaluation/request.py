@@ -109,8 +109,8 @@ class Found:
 def by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
     """Return measured figures as a dict from names to figures.
 
-    If several networks gave a figure of the same name, such as ``precision``, the network is
-    appended to the name: ``precision-cifar10``.
+    If several networks gave a figure of the same name, such as ``precision``, the network's name
+    is appended: ``precision-cifar10``.
     """
     often = Counter(figure.name for figure in figures)
     return {f.name if often[f.name] == 1 else f"{f.name}-{f.network}": f for f in figures}

@@ -83,7 +83,7 @@ class Parts:
 
 
 def write(folder: Path, parts: Parts) -> None:
-    """Write the parts into an empty folder."""
+    """Write the parts of an exported model into an empty folder, in the layout of diffusers."""
     patch = parts.codec.fields.get("patch", 1) if parts.codec else 1
     settings = {"prediction": parts.prediction, "dynamic": parts.dynamic}
     settings |= {"patch": parts.patch, "vae_patch": patch}

@@ -81,7 +81,10 @@ def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
-    """Replace parts of a key. A part without a leading dot is replaced only at the key's start."""
+    """Return a key in which the first match of each old name is replaced by the new name.
+
+    ``names`` are pairs (old, new). An old name without a leading dot matches only at the start.
+    """
     for old, new in names:
         if old[0] == "." or key.startswith(old):
             key = key.replace(old, new, 1)

@@ -72,7 +72,8 @@ class Features:
     def put(self, start: int, rows: Rows) -> None:
         """Write the features of a batch whose first image has the index ``start``.
 
-        ``pool`` and the other arrays end after ``done`` images; the caller must increase ``done``.
+        The arrays ``pool``, ``spatial`` and ``probabilities`` still end after ``self.done`` images,
+        until the caller increases ``self.done``.
         """
         self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
         for kept, row in zip(self._rows, rows, strict=True):

@@ -32,7 +32,7 @@ def prdc(seen: Comparison) -> Iterator[Figure]:
 
 
 def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
-    """Compute precision, recall, density and coverage image by image; the figures are the means.
+    """Return values for single images, whose means are precision, recall, density and coverage.
 
     The radius of the ball around an image is the distance to its k-th nearest neighbour in its own
     set. Precision is the share of generated images that lie in the ball of a real image. Recall is
@@ -43,8 +43,8 @@ def neighbourhood(real: Tensor, made: Tensor) -> dict[str, Tensor]:
     et al. 2020, arXiv 2002.09797).
 
     ``real`` (N, D) and ``made`` (M, D) are the features of the real and the generated images.
-    Precision and density are (M,), recall and coverage (N,). Raises LeftOut if a set has fewer than
-    6 images.
+    The values for precision and density are (M,), for recall and coverage (N,). Raises LeftOut if a
+    set has fewer than 6 images.
     """
     if (fewest := min(len(real), len(made))) <= DENSITY_K:
         raise LeftOut(

@@ -93,7 +93,7 @@ def samples(run: Run, options: Options, follow: Follow) -> Iterator[Section]:
 
 
 def by_class(model: Model) -> Section:
-    """Return a section with samples, in a table row for each class."""
+    """Return a section that shows the samples in a table with a row for each class."""
     pipe, each, images = model.pipe, model.options.samples, model.images
     how = f"{_settings(pipe.defaults)}; seed {model.options.seed}"
     text = f"{counted(len(images), 'sample')} by {how}."

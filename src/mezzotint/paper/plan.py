@@ -70,7 +70,7 @@ SCALES: dict[str, Size] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: samples of a model with one set of settings, for an experiment."""
+    """A row of the table of results: a model and its sampling settings, for one experiment."""
 
     letter: str
     model: str
@@ -125,10 +125,9 @@ class Plan:
     flags: dict[str, str] = field(default_factory=dict, compare=False)  # flags of the command
 
     def fewest(self, row: Row) -> int:
-        """Return the smallest number of samples among the rows with the same data as ``row``.
+        """Return the smallest number of samples among the rows with the same data set as ``row``.
 
-        Every row is also measured with this number of samples, so that all these rows can be
-        compared.
+        All these rows are also measured with this number of samples, so that they can be compared.
         """
         data = self.models[row.model].data.data
         return min(r.samples for r in self.rows if self.models[r.model].data.data == data)
@@ -272,10 +271,10 @@ def _flags(options: Options, letters: Sequence[str]) -> dict[str, str]:
 
 
 def budget(train: TrainConfig, images: int | None, seed: int) -> TrainConfig:
-    """Return a copy of ``train`` with the given seed and a length of ``images`` images seen.
+    """Return a copy of ``train`` with the given seed, which trains on ``images`` images in total.
 
-    The other durations of the training, such as the warm-up, are scaled in proportion. If
-    ``images`` is None, no duration changes.
+    Other durations, such as the warm-up, are scaled in proportion. If ``images`` is None, no
+    duration changes.
     """
     return replace(train if images is None else scaled(train, images), seed=seed)
 

@@ -1,4 +1,4 @@
-"""Compare schedules without FID: by the errors at noise levels, and by the gradient noise."""
+"""Compare schedules without FID: by errors at several noise levels, and by gradient noise."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """The measured rows of a plan in order, and the row of study.jsonl for each pixel model."""
+    """A plan's measured rows, in order, and the row of study.jsonl for each pixel model."""
 
     work: Work
     rows: dict[Row, dict[str, Any]]
@@ -45,10 +45,10 @@ class Results:
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
     def distances(self, *models: str) -> list[str]:
-        """Return the names of the Frechet distances that were measured for all rows of ``models``.
+        """Return the names of the Frechet distances that every measured row of the models has.
 
-        Without ``models``, return all distances that were measured for any row. Rows are compared
-        by the last distance, which is FID if it was measured.
+        If no models are given, return all distances that were measured for any row. Rows are
+        compared by the last distance of the list, which is FID if it was measured.
         """
         rows = [facts for row, facts in self.rows.items() if not models or row.model in models]
         each = [dict.fromkeys(f["name"] for f in facts["figures"]) for facts in rows]
@@ -84,7 +84,7 @@ def heading(results: Results) -> str:
 
 
 def _by_data(results: Results, rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Group rows by the data of their models; figures for different data are not comparable."""
+    """Group a plan's rows by data set; figures for different data sets are not comparable."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         data = named(results.work.plan.models[row.model].data.data)

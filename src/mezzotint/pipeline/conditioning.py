@@ -37,10 +37,10 @@ def of_images(
 
 
 def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
-    """Return the conditions of each image of a batch; None if none are given.
+    """Return the conditions of each image of a batch; None if no condition is given.
 
-    Missing conditions are null. Raises UserError if a condition or a label does not exist, or does
-    not suit the model.
+    If some conditions are given, the others are null. Raises UserError if a condition or a label
+    does not exist, or does not suit the model.
     """
     given = _by_name(pipe, labels, condition)
     if not given:

@@ -386,9 +386,9 @@ class Pipeline:
         return self.schedule.grid(how.steps, how.spacing, how.knots)
 
     def settled(self, how: SampleConfig) -> SampleConfig:
-        """Return settings that list the levels of the grid, if the spacing is "optimised".
+        """Return the settings, with the levels of the grid listed if the spacing is "optimised".
 
-        The levels are computed once, and kept in ``home`` or in the cache.
+        These levels are computed once, and kept in the model's folder or in the cache.
 
         Args:
             how: The settings.

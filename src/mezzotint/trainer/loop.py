@@ -201,8 +201,8 @@ def train(
 ) -> Iterator[Step]:
     """Minimise the loss of a task from step ``start`` on, and yield a `Step` after each step.
 
-    A step also updates ``ema``. Every step seeds torch's global generator, for dropout. No step
-    waits for the device, but reading the tensors of a `Step` does.
+    A step also updates ``ema``. Every step seeds torch's global generator, for dropout. No training
+    step waits for the device, but reading the tensors of a yielded `Step` waits for it.
 
     Args:
         accelerator: The processes and their device.

@@ -69,7 +69,7 @@ class Plan:
 
 
 def planned(folder: Path, pipe: Pipeline, options: Options) -> Plan:
-    """Plan a sweep: find the cells measured before, and estimate the time for the rest."""
+    """Plan a sweep: find the settings measured before, and estimate the time for the others."""
     if options.nfe and options.steps:
         raise UserError("`nfe` and `steps` are both given: give one of them")
     guided = options.guidance not in (None, (1.0,)) or options.interval not in ((), (None,))

@@ -32,7 +32,7 @@ class SweepResult:
     recommended: Path
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a dictionary for each cell, with its settings and its measured value.
+        """Return a dictionary for each cell (a combination of settings), with its measured value.
 
         The keys are sampler, steps, calls, guidance, interval (of the guidance), metric, value, low
         and high (the ends of the value's 95 % interval), samples and accuracy.

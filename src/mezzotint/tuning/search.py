@@ -148,7 +148,7 @@ def seconds(search: Search, cells: Sequence[SampleConfig]) -> float:
 
 
 def _share_guided(pipe: Pipeline, settings: SampleConfig) -> float:
-    """Return the share of the sampling steps that are guided: those need two estimates, not one."""
+    """Return the share of sampling steps that are guided, and so need two estimates, not one."""
     grid = pipe.grid(settings)
     scale = along(grid, *settings.guided())
     scales = [scale(level) if callable(scale) else scale for level in grid[:-1]]

@@ -144,11 +144,11 @@ def _gaussian(
     variance: Callable[[Tensor, Level, Product], Tensor],
     iterations: int,
 ) -> Denoiser:
-    """Approximate p(y | x_t) by ``N(A x0_hat, A S A^T + noise^2)``, for any covariance S.
+    """Return a denoiser that approximates p(y | x_t) by ``N(A x0_hat, A S A^T + noise^2)``.
 
-    ``variance(v, level, transposed)`` returns the product ``S v``. Its last argument is the
-    function ``u -> J^T u``, where J is the Jacobian of x0_hat with respect to x_t. A noise of y
-    below `ROUNDED` counts as `ROUNDED`.
+    S is any covariance: ``variance(v, level, transposed)`` returns the product ``S v``. Its last
+    argument is the function ``u -> J^T u``, where J is the Jacobian of x0_hat with respect to x_t.
+    A noise of y below `ROUNDED` counts as `ROUNDED`.
     """
     noise = max(seen.noise, ROUNDED) ** 2
 
