@@ -84,7 +84,7 @@ class Part:
     sums: LatentMoments
 
     def content(self) -> bytes:
-        """Return the part as the bytes of a file, which `read` turns back into a part."""
+        """Return this `Part` as the bytes of a file, which `read` turns back into a `Part`."""
         tensors = {"total": self.sums.total, "square": self.sums.square}
         return save({"moments": torch.from_numpy(self.moments), **tensors})
 

@@ -1,4 +1,4 @@
-"""The parts that all data sources share, such as the names of splits and the stamps of files."""
+"""The parts that all data sources share, such as `Source`, `stamp` and the names of splits."""
 
 from __future__ import annotations
 

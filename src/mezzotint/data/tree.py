@@ -34,7 +34,7 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Count the files ``names`` that are left out.
+        """Return a `LeftOut` for the files ``names``, which are left out for one reason.
 
         ``nouns`` are a noun for these files and its plural, for example ("video", "videos").
         """

@@ -66,9 +66,9 @@ def optimised(
 
 
 def path(schedule: Schedule, steps: int) -> list[Level]:
-    """Return the levels of the fine path, from which `optimised` chooses.
+    """Return the levels of the fine path of `optimised`, which chooses the grid from them.
 
-    Raises UserError if there are too many steps, or the schedule is too short.
+    Raises UserError if ``steps`` exceeds MOST, or the schedule has fewer than FINE timesteps.
     """
     if steps > MOST or len(schedule) < FINE:
         raise UserError(

@@ -166,10 +166,10 @@ def exponential(T: int = 1000, lo: float = 0.01, hi: float = 80.0) -> Schedule:
 def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:
     """Make a schedule whose log-SNR has a Laplace distribution.
 
-    The log-SNR of row i is ``mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``, the quantile at
-    ``1 - u``, with ``u = (i - 1/2) / T``. Hang et al. 2024, arXiv 2407.03297, train at width 0.5
-    and sample on another schedule. At width 1.5 the last timestep has alpha = 0.006, so near to
-    noise that sampling can start there.
+    With ``u = (i - 1/2) / T``, the log-SNR of the i-th timestep, i = 1..T, is the quantile at
+    ``1 - u``: ``mean - width * sgn(1/2 - u) * ln(1 - 2 |1/2 - u|)``. Hang et al. 2024, arXiv
+    2407.03297, train at width 0.5 and sample on another schedule. At width 1.5 the last timestep
+    has alpha = 0.006, so near to noise that sampling can start there.
 
     Args:
         T: The number of timesteps.
@@ -187,11 +187,11 @@ def laplace(T: int = 1000, mean: float = 0.0, width: float = 1.5) -> Schedule:
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
-    """Shift and scale alpha so that row T is pure noise and row 1 does not change.
+    """Shift and scale alpha: the last timestep becomes pure noise, the first does not change.
 
-    ``alpha_i <- (alpha_i - alpha_T) * alpha_1 / (alpha_1 - alpha_T)`` (Lin et al. 2024, arXiv
-    2305.08891, algorithm 1). An eps-prediction cannot estimate x0 from pure noise: predict v, x0 or
-    flow.
+    ``alpha_i <- (alpha_i - alpha_T) * alpha_1 / (alpha_1 - alpha_T)``, i = 1..T (Lin et al. 2024,
+    arXiv 2305.08891, algorithm 1). An eps-prediction cannot estimate x0 from pure noise: predict v,
+    x0 or flow.
 
     Args:
         schedule: A schedule of two timesteps or more.

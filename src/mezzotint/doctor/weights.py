@@ -34,7 +34,7 @@ Weights: TypeAlias = Mapping[str, Tensor]
 def look(
     pipe: Pipeline, config: Experiment, data: Prepared, ema: Weights, raw: Weights
 ) -> Iterator[Finding]:
-    """Yield the findings of all checks that denoise training images and apply to the model.
+    """Yield the findings of the checks that denoise training images, if they apply to the model.
 
     ``ema`` are the averaged weights, and ``raw`` the weights that the optimizer changes.
     """

@@ -40,7 +40,7 @@ def read_images(
         values: The type and the range that their values must have.
 
     Returns:
-        (N, C, H, W): uint8 RGB by default.
+        Images (N, C, H, W): uint8 RGB by default.
 
     Raises:
         UserError: If a file cannot be read, has another size and ``fit`` is not set, or has other

@@ -136,7 +136,7 @@ def _together(out: Path, facts: dict[str, Any], values: Values, n: int, share: S
 
 
 def grid_of(out: Path) -> Path:
-    """Return the path of the grid of a folder's samples."""
+    """Return the path of the image that shows a folder's samples in a grid."""
     return files.named_after(out, ".png")
 
 

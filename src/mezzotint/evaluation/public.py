@@ -66,8 +66,8 @@ def evaluate(
         data: The reference: anything that `prepare` takes or returns, or the file of a reference.
             By default it is the model's training set. For an autoencoder, ``data`` are the images
             to reconstruct, by default the held-out images of its data set.
-        samples: The number of samples of a model, by default 10,000, or of images that an
-            autoencoder reconstructs, by default all. It may be text such as "10k".
+        samples: The number of samples of a model, by default 10,000; or the number of images that
+            an autoencoder reconstructs, by default all. It may be text such as "10k".
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
             default it is the network of the reference if ``data`` is a saved reference,
             ``glyphs`` for the data set glyphs, and ``cifar10`` for all other data.
@@ -209,9 +209,9 @@ def fid(
     It is the `frechet_distance` of the features of the two sets. The number of images biases the
     distance, so compare only values for the same number of images, usually 50,000. The weights of
     the Inception network of 2015-12-05 are downloaded once, or read from the file that
-    $MEZZOTINT_INCEPTION names. ``inception-pytorch-fid`` resizes images as the package pytorch-fid
-    does. With any other network the distance is not an FID, and its name contains the name of the
-    network: ``fid(a, b, network="cifar10").name`` is ``fd-cifar10``.
+    $MEZZOTINT_INCEPTION names. The network ``inception-pytorch-fid`` resizes images as the package
+    pytorch-fid does. With any other network the distance is not an FID, and its name contains the
+    name of the network: ``fid(a, b, network="cifar10").name`` is ``fd-cifar10``.
 
     Args:
         images_a: The images to measure, in any form that `compare` takes.

@@ -83,7 +83,7 @@ class Request:
             writable(as_folder(self.out) / FIGURES)
 
     def keep(self, figures: Sequence[Figure], facts: dict[str, Any]) -> None:
-        """Pass figures to ``say``, and append figures and ``facts`` to figures.jsonl.
+        """Pass measured figures to ``say``; append them and ``facts`` to figures.jsonl.
 
         Raises UserError if there are no figures.
         """

@@ -146,7 +146,7 @@ class Plan:
 
 
 def plan(options: Options) -> Plan:
-    """Return the plan of the experiments: their models and rows.
+    """Return the plan of the experiments: the models, and the rows of the table of results.
 
     Raises UserError if ``only`` is empty or has an unknown experiment, or if there are too few
     samples for a Frechet distance.

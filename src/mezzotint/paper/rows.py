@@ -216,7 +216,7 @@ def _timed(
 
 
 def measure(work: Work, row: Row, made: Made, follow: Follow) -> Facts:
-    """Measure a row's samples, and return the facts that are appended to rows.jsonl."""
+    """Measure the samples of a table row; return the facts that are appended to rows.jsonl."""
     plan, pipe = work.plan, made.pipe
     against = evaluation.training_set(work.folder(row.model), pipe)
     measures = [

@@ -48,8 +48,8 @@ def statements(results: Results) -> Section | None:
 def _speed(results: Results) -> Verdict:
     """Return the verdict on the speed of DDIM.
 
-    Of the DDIM rows that are as good as DDPM, the row with the fewest steps decides. A row is as
-    good if the 95 % interval of its Frechet distance is not entirely above DDPM's interval.
+    Of the table's DDIM rows that are as good as DDPM, the row with the fewest steps decides. A row
+    is as good if the 95 % interval of its Frechet distance is not entirely above DDPM's interval.
     """
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:

@@ -61,7 +61,7 @@ class Results:
 
 
 def sections(results: Results) -> Iterator[tuple[Section, list[Panel]]]:
-    """Yield each section, with the panels of its charts."""
+    """Yield each section of the report, with the panels of its charts."""
     yield _headlines(results), []
     yield _every(results), []
     if judged := statements(results):

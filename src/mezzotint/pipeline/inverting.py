@@ -111,8 +111,8 @@ def interpolate(
             the default here, with eta 0.
 
     Returns:
-        (n, C, H, W), on the CPU, uint8 unless ``pipe.values`` says otherwise. The ends are sampled
-        from the two noises.
+        Images (n, C, H, W), on the CPU, uint8 unless ``pipe.values`` says otherwise. The ends are
+        sampled from the two noises.
 
     Raises:
         UserError: If an image has another type or size, another sampler is chosen, n is below 2, or

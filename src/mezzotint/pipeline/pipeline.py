@@ -478,7 +478,7 @@ class Pipeline:
             n: The number of images.
             labels: The labels, as in `sample`.
             condition: The other conditions, as in `sample`.
-            first: The index of the first image.
+            first: The index of the first image; it matters only if no conditions are given.
 
         Returns:
             Tensors (n, ...) on the CPU; None for an unconditional model.
@@ -495,7 +495,7 @@ class Pipeline:
             n: The number of images.
             labels: One class for all images, or n classes. None takes the classes in
                 ``pipe.examples`` in turn, or all classes in turn if it is empty.
-            first: The index of the first image.
+            first: The index of the first image; it matters only if ``labels`` is None.
 
         Returns:
             n integers from 0 to K - 1, or K for the null class; None for a model without classes.

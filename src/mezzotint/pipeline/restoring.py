@@ -68,7 +68,7 @@ def inpaint(
             DDPM's steps.
 
     Returns:
-        (N, C, H, W), on the CPU, in the type of ``images``.
+        Images (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
         UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere,
@@ -138,7 +138,7 @@ def outpaint(
         **options: Options of `inpaint`: method, seed, batch, on_step, and the settings of `sample`.
 
     Returns:
-        (N, C, H, W), in the model's size, on the CPU, in the type of ``images``.
+        Images (N, C, H, W), in the model's size, on the CPU, in the type of ``images``.
 
     Raises:
         UserError: If the images do not fit at that place or are not smaller than the model's
@@ -197,7 +197,7 @@ def enlarge(
         **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
-        (N, C, H, W), in the model's size, on the CPU, in the type of ``images``.
+        Images (N, C, H, W), in the model's size, on the CPU, in the type of ``images``.
 
     Raises:
         UserError: If the factor does not bring the images to the model's size, or the method does
@@ -258,7 +258,7 @@ def restore(
         **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
-        (N, C, H, W), on the CPU, uint8 unless ``pipe.values`` says otherwise.
+        Images (N, C, H, W), on the CPU, uint8 unless ``pipe.values`` says otherwise.
 
     Raises:
         UserError: If y or the operator does not fit the model's images, y is not finite or not an

@@ -49,7 +49,7 @@ def vary(
         **settings: Settings of `sample`, and its ``condition``.
 
     Returns:
-        (N, C, H, W), on the CPU, in the type of ``images``.
+        Images (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
         UserError: If images have another type or size than the model's, or the strength is out of

@@ -214,7 +214,8 @@ class DiffusionJob(Job):
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
         """Draw 8 samples of each of up to ten classes, or 64 samples of a model without classes.
 
-        A model with other conditions draws 64 samples with the conditions of training images.
+        For a model with conditions besides the class, draw 64 samples with the conditions of
+        training images instead.
         """
         classes = () if self.pipe.conditions else self.pipe.classes
         labels = [k for k in range(min(len(classes), 10)) for _ in range(8)] or None

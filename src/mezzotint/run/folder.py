@@ -127,7 +127,7 @@ def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Con
 
 
 def forget(folder: Path) -> None:
-    """Remove the snapshots, ``checkpoints/best`` and the grids in a run's folder.
+    """Remove the snapshots, ``checkpoints/best`` and the image grids in a run's folder.
 
     They come from a training that was stopped before it saved a ``step-N``.
     """

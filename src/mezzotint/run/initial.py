@@ -47,8 +47,8 @@ def network_of(init: str, folder: Path) -> NetConfig:
 def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ...]:
     """Scale conditions as the model ``init`` scales them, because its weights expect that scale.
 
-    Each NumbersCondition gets the mean and the standard deviation of the NumbersCondition of the
-    same name and length in ``init``. Other conditions are returned unchanged.
+    Each NumbersCondition gets the mean and the standard deviation of the NumbersCondition in
+    ``init`` that has the same name and as many numbers. Other conditions are returned unchanged.
     """
     theirs = {each.name: each for each in _loaded(init).conditions}
 

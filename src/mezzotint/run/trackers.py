@@ -143,7 +143,7 @@ class Copy:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Start a copy in the tracker ``name``. Raises UserError if its package is missing.
+        """Set up the tracker ``name``. Raises UserError if its package is missing.
 
         If the package is installed but cannot be imported, this warns, and nothing is copied.
         """
@@ -163,7 +163,7 @@ class Copy:
             self._off(error)
 
     def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Yield what ``steps`` yields, and send new rows and image grids to the tracker."""
+        """Yield from ``steps``, and send new rows of the log and image grids to the tracker."""
         yield next(steps)  # by now the arguments are checked and the folder is locked
         try:
             for now in steps:
@@ -205,7 +205,7 @@ class Copy:
         return path
 
     def _catch_up(self) -> None:
-        """Send new rows and grids, in order."""
+        """Send new rows of the log and new image grids, in the order of training."""
         self.sent = self.sent or self._begin()
         size = self.log.stat().st_size if self.log.exists() else 0
         seen = size, self.grids.stat().st_mtime_ns if self.grids.exists() else 0

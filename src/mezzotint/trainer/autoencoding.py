@@ -161,9 +161,9 @@ class Autoencoding(Task):
 
 
 def r1(logits: Tensor, x: Tensor) -> Tensor:
-    """Return the R1 penalty ``mean(|grad D(x)|^2) / 2``, where D(x) is an image's mean logit.
+    """Return the R1 penalty ``mean(|grad D(x)|^2) / 2``, a mean over the images x (B, C, H, W).
 
-    It takes the logits (B, 1, h, w) of images x (B, C, H, W). The mean is over the images.
+    D(x) is the mean of an image's ``logits`` (B, 1, h, w).
     """
     total = logits.mean((1, 2, 3)).sum()
     (slope,) = torch.autograd.grad(total, x, create_graph=True)

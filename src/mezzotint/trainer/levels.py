@@ -24,7 +24,7 @@ class Adaptive(nn.Module):
     variance of the loss would be as small as possible (Nichol and Dhariwal 2021, arXiv 2102.09672,
     section 3.3). The loss is multiplied by ``1 / (T p_i)``, so the loss and its gradient have the
     same expectations as with uniform timesteps. The expectation E is a running mean over about the
-    last 200 samples of a bin; there are 64 equal bins of timesteps. All p_i are equal until every
+    last 200 samples of a bin; there are 64 bins of timesteps. All p_i are equal until every
     bin has had 10 samples. If 64 does not divide T, the sizes of the bins differ by one timestep,
     and p_i and ``1 / (T p_i)`` take this into account.
 

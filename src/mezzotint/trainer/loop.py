@@ -88,7 +88,7 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """The number of steps, rounded up, because all batches have the same number of images."""
+        """The number of training steps, rounded up, because all batches have the same size."""
         return -(-self.images // self.batch)
 
     def share(self, processes: int) -> int:

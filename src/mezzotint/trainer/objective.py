@@ -98,7 +98,7 @@ class Uncertainty(nn.Module):
         self.weight = nn.Parameter(torch.zeros(features))
 
     def forward(self, level: Level[Tensor]) -> Tensor:
-        """Return u for a batch of levels, (B,)."""
+        """Return u (B,), the logarithm of the expected loss, at each level of a batch."""
         noise = (level.sigma / level.alpha).flatten().log().clamp(-20, 20) / 4
         features = math.sqrt(2) * torch.cos(noise[:, None] * self.frequency + self.phase)
         u: Tensor = features @ self.weight
@@ -202,9 +202,9 @@ class Diffusion(Task):
     timestep. The loss is float32.
 
     If ``contrast`` is c, ``- c w |net(...) - (p x0' + q eps')|^2`` is added, where x0' and eps'
-    belong to the previous image of the batch, or of its part if the batch is divided. This term
-    keeps images of different conditions apart (contrastive flow matching; Stoica et al. 2025,
-    arXiv 2506.05350).
+    belong to another image: the previous image in the batch, or in the same part of the batch if it
+    is computed in parts. This term keeps images of different conditions apart (contrastive flow
+    matching; Stoica et al. 2025, arXiv 2506.05350).
 
     The first ``small`` training images are halved in height and width, by averaging 2x2 pixels. The
     network must take images of both sizes.

@@ -1,4 +1,4 @@
-"""The best cells of a sweep for each number of denoiser calls."""
+"""The best settings of a sweep for each number of denoiser calls."""
 
 from __future__ import annotations
 

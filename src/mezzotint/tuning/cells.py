@@ -39,7 +39,7 @@ class SweepCell:
 
     @property
     def name(self) -> str:
-        """A description of the sampler, the interval of the guidance, and the guidance scale."""
+        """The settings in words: sampler, interval of the guidance, and guidance scale."""
         return f"{self.method}, guidance {self.settings.guidance:g}"
 
     @property

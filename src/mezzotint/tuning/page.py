@@ -53,7 +53,7 @@ def spread(figure: Figure | None) -> str:
 
 
 def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
-    """Return the lines that say how the cells were measured."""
+    """Return the lines that say how the combinations of settings were measured."""
     figure = cells[0].figure
     better = "more is better" if search.sign < 0 else "less is better"
     few = (
@@ -70,7 +70,7 @@ def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
 
 
 def _table(search: Search, cells: Sequence[SweepCell]) -> list[str]:
-    """Return the table of all cells."""
+    """Return the table of all combinations of settings."""
     best = front(search, cells)
     return [
         f"| calls | settings | steps | {search.name} | class accuracy | on the Pareto front |",
@@ -100,7 +100,7 @@ def _heat(search: Search, cells: Sequence[SweepCell]) -> None:
 
 
 def _curves(search: Search, cells: Sequence[SweepCell]) -> None:
-    """Draw the best cells of each method against calls, and the Pareto front of all cells."""
+    """Draw the best values of each method against denoiser calls, and the Pareto front."""
     series: dict[str, Points] = {}
     for here in dict.fromkeys(cell.method for cell in cells):
         best: dict[int, float] = {}

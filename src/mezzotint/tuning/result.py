@@ -58,7 +58,7 @@ def head(metric: str) -> str:
 
 
 def line(cell: SweepCell) -> str:
-    """Return the row of the printed table for one cell of the sweep."""
+    """Return the row of the printed table for one combination of settings."""
     right, settings = cell.accuracy, cell.settings
     accuracy = f"{right.value:.3f} [{right.low:.3f}, {right.high:.3f}]" if right else ""
     scale = f"{settings.guidance:g}"

@@ -1,4 +1,4 @@
-"""The data set `glyphs`: digits in light ink on a dark coloured ground, 32x32 RGB.
+"""The data set `glyphs`: digits in light ink on a dark coloured background, 32x32 RGB.
 
 The ten classes are "0" to "9". Each digit is drawn with Pillow's own font in a random pose. Image i
 of a split depends on (split, i) alone. Its label is i mod 10, and the rest is random with the seed
@@ -63,7 +63,7 @@ def _drawn(split: str, index: int) -> np.ndarray:
 
 
 def _table(split: str, count: int) -> Table:
-    """Return the columns `rotation` (anticlockwise) and `hue` (of the ground), in degrees."""
+    """Return the columns `rotation` (anticlockwise) and `hue` (of the background), in degrees."""
     u = np.array([_drawn(split, index) for index in range(count)])
     values = {
         "rotation": np.degrees((u[:, 1] - 0.5) / 2).tolist(),

@@ -18,8 +18,9 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
 
     The flow is ``d(x / alpha) / d(sigma / alpha) = eps_hat``. Each step uses the mean of the
     eps_hat at its two ends. The step to the clean level is a DDIM step, because eps_hat is not
-    defined there. A step from a level with alpha below PURE is also a DDIM step, so at the end of
-    a cosine schedule there is one call fewer than `Sampler.cost` says. Returns x at ``grid[-1]``.
+    defined there. A step from a level with alpha below PURE is also a DDIM step, so sampling from
+    the end of a cosine schedule takes one call fewer than `Sampler.cost` says. Returns x at
+    ``grid[-1]``.
     """
     for t, s in pairwise(grid):
         x = heun_step(denoise, x, t, s)

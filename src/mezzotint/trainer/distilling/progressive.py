@@ -39,9 +39,9 @@ class Progressive(AlongNoise):
         self.before: nn.Module | None = None  # the student at the end of the stage before
 
     def begin(self, average: nn.Module) -> None:
-        """Store the averaged student, and a copy of it for the teacher of later stages.
+        """Store the averaged student, and a copy, the teacher of all stages after the first.
 
-        At the beginning of each later stage, the averaged weights are copied again.
+        At the beginning of each of these stages, the averaged weights are copied to the teacher.
         """
         super().begin(average)
         self.before = copy.deepcopy(average).requires_grad_(False).eval()
