@@ -192,7 +192,7 @@ class Registry(dict[str, T], Generic[T]):
         self.own.add(name)
 
     def check(self, name: str, *more: str) -> None:
-        """Raise UserError unless ``name`` is an entry or one of the names in ``more``."""
+        """Raise UserError unless ``name`` is a name in this registry or in ``more``."""
         if name not in self and name not in more:
             raise unknown(self.noun, name, [*self, *more])
 

@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Prepare:
-    """The sizes of the images that a column belongs to.
+    """The sizes of the images to which the values of a `Column` belong.
 
     Attributes:
         shape: The (H, W) of all images after preparation.
@@ -84,7 +84,7 @@ def tags(name: str, names: Sequence[str], values: Array) -> Column:
 
 
 def images(name: str, digest: str, decoders: Sequence[Decode]) -> Column:
-    """Make a column of images uint8 (h, w, c); each image is decoded when it is needed."""
+    """Make a `Column` of images uint8 (h, w, c), which are decoded when `Column.make` is called."""
 
     def make(prepare: Prepare) -> tuple[Condition, Array]:
         made = [

@@ -117,7 +117,7 @@ def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pi
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A decoder of an image file, for `Item.decode`. A worker process may decode the file instead.
+    """A decoder of an image file, for `Item.decode`. A worker process can decode such a file too.
 
     Attributes:
         read: Returns the path of the file, or its bytes.

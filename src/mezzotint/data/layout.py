@@ -175,8 +175,8 @@ class Layout:
     def _flat(self, chain: list[Folder], split: str, files: Names) -> Contents:
         """Return the images of a split that has no class folders.
 
-        In a held-out split, a table beside the images may name their classes, which are the class
-        folders of the training split.
+        In a held-out split, a table beside the images may name the class of each image; the classes
+        are then the class folders of the training split.
         """
         if split != "train" and len(self.splits.get("train", {})) == 1:
             train = [*self.chain, *self._split("train")]

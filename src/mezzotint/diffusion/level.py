@@ -192,12 +192,12 @@ def signal(level: Level, shape: tuple[int, int, int]) -> float:
     """Return ``alpha sqrt(H W) / sigma``, the distance of a noisy white image from pure noise.
 
     At ``level``, the mean of a channel of x is alpha times the image's mean, plus noise with
-    standard deviation sigma / sqrt(H W). The result is the mean of a white image (1) in units of
-    this standard deviation. If it is large, the network learns to read the brightness of the image
-    from x. But sampling starts from pure noise, from which the network reads a medium brightness,
-    so no sample is very dark or very bright (Lin et al. 2024, arXiv 2305.08891; their case, Stable
-    Diffusion's alpha of 0.068 at 64x64, gives 4.4). The brightness is sometimes visible in the
-    noise if the result is above 1, and always if it is above VISIBLE.
+    standard deviation sigma / sqrt(H W). The mean of a white image is 1, so the result is alpha in
+    units of this standard deviation. If it is large, the network learns to read the brightness of
+    the image from x. But sampling starts from pure noise, from which the network reads a medium
+    brightness, so no sample is very dark or very bright (Lin et al. 2024, arXiv 2305.08891; their
+    case, Stable Diffusion's alpha of 0.068 at 64x64, gives 4.4). The brightness is sometimes
+    visible in the noise if the result is above 1, and always if it is above VISIBLE.
     """
     return level.alpha / level.sigma * math.sqrt(shape[1] * shape[2])
 

@@ -117,7 +117,8 @@ def write_edited(
         The strip's path.
 
     Raises:
-        UserError: If something exists at these paths, or they cannot be written.
+        UserError: If the folder is not empty, ``out.png`` or ``out.webp`` exists, or a file cannot
+            be written.
     """
     folder, strip, film = free_place(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -101,8 +101,8 @@ def _ready(
 ) -> tuple[Pipeline, dict[str, Any]]:
     """Return the pipeline as it will be measured, and a description of it for figures.jsonl.
 
-    If ``precision`` is given, the pipeline computes in this precision. If ``weaker`` is given, this
-    model guides the pipeline (autoguidance).
+    If ``precision`` is given, the pipeline computes in this precision. If ``weaker`` is given, the
+    pipeline is guided by this weaker model (autoguidance).
     """
     facts = {"model": name or str(pipe.home or "")}
     if weaker is not None:

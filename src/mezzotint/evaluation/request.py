@@ -26,13 +26,13 @@ FIGURES = "figures.jsonl"
 
 @dataclass(frozen=True)
 class Request:
-    """The options of a measurement, and the destination of its figures.
+    """The options of a measurement, and the destination of its figures (metric values).
 
     ``networks`` are names of feature networks. If there are none, the reference's own network is
     used (`Against.network`). ``metrics`` are names of metrics; None means all. If a folder ``out``
-    is given, the figures are appended to its figures.jsonl, and some measured images are drawn
-    there. ``follow`` is called with the progress, and ``say`` with each group of figures that is
-    measured.
+    is given, the figures are appended to its figures.jsonl, and an image file there shows some of
+    the measured images. ``follow`` is called with the progress, and ``say`` with each group of
+    figures that is measured.
     """
 
     networks: tuple[str, ...] = ()

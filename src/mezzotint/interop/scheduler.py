@@ -1,4 +1,4 @@
-"""Read a scheduler's settings: the schedule, the prediction type and the clipping of x0_hat.
+"""Read the settings of a diffusers scheduler: schedule, prediction type and clipping of x0_hat.
 
 If a setting has no counterpart in mezzotint, an error names the setting, or a note says how
 sampling differs.
@@ -44,7 +44,7 @@ ASSUMED = (
 
 @dataclass(frozen=True, eq=False)
 class Scheduler:
-    """The settings of a scheduler that affect a pipeline.
+    """The settings of a diffusers scheduler that affect a pipeline.
 
     Attributes:
         schedule, prediction: The schedule and prediction type of the network's training.

@@ -144,9 +144,9 @@ def unet_settings(config: dict[str, Any]) -> Settings:
 
 
 def of_ddpm(attention: tuple[int, ...], groups: int) -> dict[str, Any]:
-    """Return fields of UNet2DConfig for which a UNet2D computes the same as a UNet.
+    """Return the extra fields of UNet2DConfig with which a UNet2D computes the same as a UNet.
 
-    They are the fields that UNetConfig does not have. ``attention`` and ``groups`` are fields of
+    The extra fields are those that UNetConfig lacks. ``attention`` and ``groups`` are the fields of
     the UNet's config.
     """
     return {

@@ -1,4 +1,4 @@
-"""Means and covariances of many rows, computed as running sums."""
+"""Means and covariances of the rows of large arrays, computed as running sums."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """The covariance ``scatter / (n - 1)``, (D, D). Raises LeftOut for a single row."""
+        """The covariance ``scatter / (n - 1)``, (D, D). Raises LeftOut if n is below 2."""
         if self.n < 2:
             raise LeftOut(
                 f"a covariance needs two images or more, but there is {self.n}: give more images"

@@ -81,7 +81,7 @@ class Reference:
         return self._distance("spatial_mean", "spatial_covariance")
 
     def _distance(self, mean: str, covariance: str) -> Callable[[Tensor, Tensor], float]:
-        """Return the function `distance` for the mean and the covariance that have these names."""
+        """Return a function like `distance`, for a mean and a covariance given by tensor name."""
         if self.origin.count == 1:
             raise LeftOut("the reference is one image, which has no covariance: give more images")
         return distance_to(self._tensor(mean), self._tensor(covariance))

@@ -92,7 +92,7 @@ def parts(rows: Tensor, count: int) -> list[Tensor]:
 
 
 def _score(p: Tensor) -> Tensor:
-    """Return the score of one group (n, K)."""
+    """Return the inception score of one group of images, given their probabilities (n, K)."""
     marginal = p.mean(0, keepdim=True)
     divergence = (torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(1)
     return divergence.mean().exp()

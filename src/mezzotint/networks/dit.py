@@ -92,7 +92,7 @@ class DiT(Conditioned):
         self.initialise()
 
     def initialise(self) -> None:
-        """Initialise the weights as the authors do: each block is the identity, the output is 0."""
+        """Initialise weights as Peebles and Xie do: each block is the identity, the output is 0."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)

@@ -68,9 +68,9 @@ class _ChannelsLast(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         """Return dx, ``(weight dz - mean(weight dz) - xhat mean(weight dz xhat)) / std``.
 
-        dx and dz are gradients with respect to x and z. z is the input of f, and xhat is ``(x -
-        mean) / std``. The means are over a group of channels in one image. The gradients of weight
-        and bias are also returned.
+        dx and dz are gradients with respect to x and z. z is the value before the SiLU, if there is
+        one, and xhat is ``(x - mean) / std``. The means are over a group of channels in one image.
+        The gradients of weight and bias are also returned.
         """
         x, weight, bias, mean, rstd = ctx.saved_tensors
         x, dout = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""The experiments of the paper, and the FIDs in the paper and in its sources."""
+"""The experiments of the paper, and the FIDs in the paper and in earlier publications."""
 
 from __future__ import annotations
 

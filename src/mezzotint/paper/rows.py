@@ -76,10 +76,10 @@ def at_hand(work: Work, model: str) -> list[str]:
 
 
 def recorded(work: Work) -> dict[Row, Facts]:
-    """Return the rows that were measured before, with the present weights and samples.
+    """Return the plan's rows that need no new measurement, each with its row of rows.jsonl.
 
-    A row counts only if it has figures of all available feature networks. If there is a new
-    network, the same samples are measured again.
+    Their figures are of the present weights and of all available feature networks, and their
+    samples are still stored. If a feature network was added, the stored samples are measured again.
     """
     found: dict[Row, Facts] = {}
     for facts in kept(work, "rows.jsonl"):

@@ -85,7 +85,7 @@ def begin(plan: Plan) -> Work:
 
 
 def _same(folder: Path, known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raise UserError if a folder was begun with another plan."""
+    """Raise UserError if the plan in a folder (``known``) differs from this plan (``facts``)."""
     for name, now in facts.items():
         was = known.get(name, now)
         if was != now and not (name.endswith(" data") and _one_place(was, now)):

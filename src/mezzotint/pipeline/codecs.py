@@ -153,7 +153,7 @@ def tensors(codec: Codec, examples: Given) -> dict[str, dict[str, Tensor]]:
 def autoencoder(
     kind: str, fields: dict[str, Any], weights: dict[str, Tensor], where: str, channels: int = 3
 ) -> Any:
-    """Build an autoencoder of a ``kind`` in VAES, for images with ``channels`` channels.
+    """Build an autoencoder for images with ``channels`` channels; ``kind`` is a name in VAES.
 
     Raises Damaged if ``fields`` or ``weights`` do not fit the autoencoder. The message begins with
     ``where``, the folder that they come from.

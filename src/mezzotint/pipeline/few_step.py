@@ -44,10 +44,11 @@ def made_for(objective: object) -> FewStep | None:
 
 
 def check(pipe: Pipeline, how: SampleConfig) -> None:
-    """Raise UserError if only one of model and sampler is made for few steps.
+    """Raise UserError if a model and the settings ``how`` disagree about few-step sampling.
 
-    Also raises UserError if the settings guide a few-step model, or if the model has a fixed number
-    of calls and the settings have another number of steps or a spacing other than "angle".
+    A few-step model needs a sampler for few-step models, and other models cannot use such a
+    sampler. A few-step model must not be guided. If it has a fixed number of calls, the settings
+    must have this number of steps and the spacing "angle".
     """
     few, sampler = pipe.few_step, SAMPLERS[how.sampler]
     if few is None:

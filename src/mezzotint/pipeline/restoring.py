@@ -338,12 +338,11 @@ def _check_mode() -> None:
 
 
 def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> None:
-    """Raise UserError if an observation y cannot be the output of a linear operator, plus noise.
+    """Raise UserError if y cannot be ``A x`` plus noise, where A is the linear ``operator``.
 
-    This is the case if y is too large for images in [-1, 1], or if a large part of y lies outside
-    the range of the operator. The posterior methods would give wrong images for such a y. ``like``
-    has the shape of the images (1, C, H, W), and ``noise`` is the standard deviation of the noise
-    in y.
+    This is the case if y is too large for images x in [-1, 1], or if a large part of y lies outside
+    the range of A. The posterior methods would give wrong images for such a y. ``like`` has the
+    shape of the images (1, C, H, W), and ``noise`` is the standard deviation of the noise in y.
     """
     size, noisy = y.norm(), 2 * noise * y.numel() ** 0.5
     if size > 2 * operator.norm(like) * like.numel() ** 0.5 + noisy:

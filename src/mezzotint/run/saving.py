@@ -61,7 +61,7 @@ def save_average(
 
 
 def snapshot(state: TrainState, tensors: Tensors, folder: Path) -> Path:
-    """Write ``folder/step-N`` with the short averages of the weights, to be combined later.
+    """Write ``folder/step-N`` with the present averages of the weights, one for each of `GAMMAS`.
 
     `run.averages` combines the snapshots of all steps into averages of other lengths. ``tensors``
     is the return value of ``state.snapshots()``. Raises UserError in the cases of `save`.

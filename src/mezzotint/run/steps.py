@@ -205,7 +205,7 @@ class Steps:
     def _saved(self, writes: bool = False) -> str:
         """Write a checkpoint and return a note about it.
 
-        Only the first process writes, unless ``writes`` makes this process write. If the weights
+        The first process writes; any other process writes only if ``writes`` is set. If the weights
         are divided, all processes must call this, because they gather the weights together.
         """
         tensors = self.state.tensors()

@@ -1,7 +1,7 @@
 """Copies of a run's log in trackers: Weights & Biases, TensorBoard.
 
-The run's folder holds everything, most of it in ``log.jsonl``. A copy follows the log: after a
-crash the resumed run sends the rows that the tracker lacks, and sends no row twice.
+All that is copied is also in the run's folder, most of it in ``log.jsonl``. A copy follows the log:
+after a crash the resumed run sends the rows that the tracker lacks, and sends no row twice.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row of ``RUN/NAME.jsonl`` (see `Copy`) describes curves that were sent."""
+    """Return whether a row of ``RUN/NAME.jsonl`` names the curves of a sent row; see `Copy`."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int

@@ -146,7 +146,7 @@ class Autoencoding(Task):
         return loss, {name: value.detach() for name, value in figures.items()}
 
     def balance(self, made: Tensor, pull: Tensor, push: Tensor) -> Tensor:
-        """Return the adaptive weight w of the adversarial term.
+        """Return the adaptive weight w of the adversarial term, in the symbols of `Autoencoding`.
 
         ``made`` is the decoded image x'. ``pull`` is the gradient of ``|x - x'| + b d(x, x')`` with
         respect to x', and ``push`` is the gradient of ``-D(x')``. If a batch is split into parts or

@@ -323,7 +323,7 @@ class Diffusion(Task):
         return (importance * (losses + u)).mean(), (importance * errors).mean().detach()
 
     def agree(self, accelerator: Accelerator, *drawn: Tensor) -> None:
-        """Update the adaptive levels with the losses of all processes."""
+        """Update the distribution of timesteps, if adaptive, with the losses of all processes."""
         super().agree(accelerator, *drawn)
         if self.levels is not None:
             self.levels.update(drawn[0], accelerator.gather(torch.cat(self.seen)))

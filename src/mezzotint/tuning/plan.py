@@ -1,4 +1,4 @@
-"""The plan of a sweep: its cells, which of them were measured before, and the time for the rest."""
+"""The plan of a sweep: which combinations of settings to measure, and the time that this takes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def missing(self) -> list[SampleConfig]:
-        """The settings of the cells that must still be measured."""
+        """The combinations of settings that must still be measured."""
         return [settings for settings in self.settings if settings not in self.known]
 
     def __str__(self) -> str:

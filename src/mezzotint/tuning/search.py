@@ -63,12 +63,12 @@ class Search:
         return SIGNS[self.metric]
 
     def compile_for(self, cells: Sequence[SampleConfig]) -> None:
-        """Compile the network if this saves more time in measuring these cells than it takes."""
+        """Compile the network if ``cells`` need enough network calls to repay the compilation."""
         calls = sum(settings.calls for settings in cells)
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return what identifies a cell's figures: how its samples are made and measured."""
+        """Return what identifies a measurement: how its samples are made and measured."""
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,

@@ -113,7 +113,7 @@ def make(pipe: Pipeline, edit: Edit, emit: Emit) -> Step:
 
 
 def read(pipe: Pipeline, edit: Edit) -> Tensor:
-    """Return the uploads of an edit, (N, C, h, w), in the size that its kind of edit needs.
+    """Return the uploads of an edit, (N, C, h, w), in the size that this kind of edit needs.
 
     Raises:
         UserError: If the number of uploads is wrong, or an upload is not an image, is too large, or

@@ -69,7 +69,7 @@ def offered(model: Pipeline | str | Path | None, runs: Path = RUNS) -> Models:
 
 
 def about(pipe: Pipeline) -> str:
-    """Describe a model in one line: its image size, classes, number of weights and conditions."""
+    """Describe a model in one line: its image size, classes, conditions and number of weights."""
     height, width = pipe.size
     weights = sum(weight.numel() for weight in pipe.net.parameters())
     classes = counted(len(pipe.classes), "class", "classes") if pipe.classes else "no classes"

@@ -111,7 +111,7 @@ class Operator:
 def mask(known: Tensor) -> Operator:
     """Return the operator that keeps the pixels where ``known`` is 1, and sets the others to 0.
 
-    The mask has values 0 and 1, and the shape (c, H, W) or (B, c, H, W), where c is 1 or C.
+    ``known`` has values 0 and 1, and the shape (c, H, W) or (B, c, H, W), where c is 1 or C.
     """
     there = _copied(known)
     return Operator(lambda x: x * there(x))

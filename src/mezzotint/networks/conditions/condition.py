@@ -39,7 +39,7 @@ class Condition(ABC):
 
     @abstractmethod
     def null(self, count: int, device: torch.device | None = None) -> Tensor:
-        """Return ``count`` rows of the null condition."""
+        """Return the condition tensor of ``count`` images, all with the null condition."""
 
     @abstractmethod
     def some(self, count: int) -> Tensor:
@@ -78,7 +78,7 @@ class Condition(ABC):
         return f"condition_{self.name}"
 
     def dropped(self, value: Tensor, which: Tensor) -> Tensor:
-        """Return the condition tensor ``value``, with null in the rows where ``which`` is True."""
+        """Return ``value`` with the null condition for the images where ``which`` (B,) is True."""
         shape = [-1, *[1] * (value.ndim - 1)]
         return torch.where(which.view(shape), self.null(1, value.device), value)
 

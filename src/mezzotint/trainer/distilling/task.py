@@ -153,7 +153,7 @@ class AlongNoise(Distillation):
         """
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the levels (t, s, end) as angles, (B,) each, and eps (B, C, H, W)."""
+        """Draw the angles of the levels t, s and end, (B,) each, and eps (B, C, H, W)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         angles = self.way(torch.rand(batch, **shared), seen)
         return *angles, torch.randn(batch, *self.shape, **shared)
