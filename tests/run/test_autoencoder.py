@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,14 @@ def test_a_run_that_came_to_nothing_may_begin_from_another_network(
     assert configuration.read(tmp_path / "run" / "config.json").net == tiny_vae.net
     with pytest.raises(mz.UserError, match='was begun with `init=""`, not '):
         finish(begun, tmp_path / "run2", resume=True)
+
+
+def test_another_network_than_that_of_init_is_refused(trained_vae, tiny_vae, tmp_path) -> None:
+    training = partial(mz.training, tiny_vae, out=tmp_path / "run", init=str(trained_vae))
+    with pytest.raises(mz.UserError, match="`latent` has no effect with `init`"):
+        training(latent=tiny_vae.net.latent)
+    with pytest.raises(mz.UserError, match="`net` has no effect with `init`"):
+        training(net=NET)
 
 
 def test_a_taesd_is_no_beginning(tiny_vae, tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 import mezzotint as mz
 from conftest import TINY as SMALLEST
 from mezzotint import config as configuration
+from mezzotint.config import changed
 from mezzotint.config.experiment import Experiment
 from mezzotint.run import distilling, run
+from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
 from mezzotint.run.distilling import begin, made_for, student
 from mezzotint.run.folder import check_data
@@ -120,6 +122,19 @@ def test_a_resumed_distillation_is_the_uninterrupted_one(
         parts = checkpoint.newest(tmp_path / "parts" / "checkpoints", print)
         assert parts is not None
         assert int(load_file(parts / "task.safetensors")["stage"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "images", "step"),
+    [("progressive", 96, 7), ("tuning", 96, 5), ("trajectory", 96, 1), ("trajectory", 96_000, 9)],
+)
+def test_another_length_that_changes_the_method_is_told(
+    method: str, images: int, step: int, trained: Path
+) -> None:
+    now = changed(short(trained, method), {"images": images, "cooldown": 0.0})
+    lengths = {"train.images": (images, 2 * images)}
+    told = [" method divides a training " in in_words(lengths, now, i) for i in range(8)]
+    assert told == [step <= i for i in range(8)]
 
 
 def test_a_student_samples_in_one_evaluation_a_call(
@@ -314,6 +329,8 @@ def test_the_command_line_distils_and_goes_on(
     assert mz.load(out).few_step == mz.FewStep(guidance=2.0, calls=1)
     assert configuration.read(out / "config.json").objective.guided_within == (0.1, 3.0)  # type: ignore[union-attr]
     assert call(capsys, "distil", str(trained), "--calls", "0")[0] == 2
+    code, _, said = call(capsys, "distil", str(trained), "--teacher", "cifar10")
+    assert (code, f"is given already, {trained}: leave out --teacher" in said) == (2, True)
     code, printed, _ = call(capsys, "distil", str(trained), "--help")
     assert (code, "--teacher-steps" in printed) == (0, True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mezzotint.cli.answer import Answer
 from mezzotint.cli.flags import parse, subject
 from mezzotint.cli.train import OFTEN, TrainFlags, given, out_and_resume, trained
+from mezzotint.errors import UserError
 from mezzotint.run.distilling import begin
 from mezzotint.run.entry import distillation
 from mezzotint.run.watching import watch
@@ -23,6 +24,8 @@ def distil(arguments: list[str]) -> Answer:
     default = TrainFlags(begun.base, begun.folder, resume=begun.resumed)
     flags = parse(default, rest, f"mezzotint distil {name}", (*OWN, *OFTEN))
     fields = given(begun.base, flags.experiment, rest)
+    if "teacher" in fields:
+        raise UserError(f"the teacher is given already, {name}: leave out `teacher`")
     track = None if flags.track == "none" else flags.track
     steps = distillation(name, out=flags.out, resume=flags.resume, track=track, **fields)
     watch(steps, "distil", shown=True)

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration, Experiment
+from mezzotint.trainer.distilling import DISTILLATIONS
+from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.objective import ObjectiveConfig
 
 Changes: TypeAlias = Mapping[str, tuple[Any, Any]]
@@ -37,9 +39,9 @@ def in_words(
     is the number now.
 
     If ``images`` changes, the training gets a new length, and the following steps use the learning
-    rates of a training of that length. If the steps so far had another learning rate or image size
-    than in an uninterrupted training of the new length, the results differ, and the description
-    says so.
+    rates of a training of that length. If the steps so far had another learning rate, image size or
+    phase of a distillation than in an uninterrupted training of the new length, the results differ,
+    and the description says so.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]
@@ -55,5 +57,13 @@ def in_words(
         small = {round(objective.small_first * images) for images in changes["train.images"]}
         if len({min(step * now.train.batch, images) for images in small}) > 1:
             why.append("the steps so far had images of another size")
+    if "train.images" in changes and isinstance(objective, DistillationConfig):
+        method, size = DISTILLATIONS[objective.method], now.train.batch
+        phases = [
+            [method.phase(objective, i * size, images) for i in range(step)]
+            for images in changes["train.images"]
+        ]
+        if phases[0] != phases[1]:
+            why.append("the method divides a training of another length differently")
     lost = f" (the result will not be bit-identical: {'; '.join(why)})" if why else ""
     return f"changed: {', '.join(said)}{lost}" if said else ""

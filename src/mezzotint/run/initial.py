@@ -73,7 +73,8 @@ def take_weights(
     kept.
 
     Returns:
-        A description of the result, and the names of the weights that have new random values.
+        A description of the result, and the names of the weights that have new random values, at
+        least in some rows.
 
     Raises:
         UserError: If the weights fit less than half of the network, or the model has another
@@ -85,7 +86,7 @@ def take_weights(
     ours, theirs = net.state_dict(), pipe.net.state_dict()
     fits = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
     anew = [name for name in ours if name not in fits]
-    said = []
+    said, partly = [], []
     known = {each.module: _labels(each) for each in pipe.every}
     for each in conditions:
         rows = f"{each.module}.weight"
@@ -95,6 +96,7 @@ def take_weights(
             anew = [name for name in anew if name != rows]
             noun = ("class", "classes") if isinstance(each, ClassCondition) else ("label", "")
             said += [f"{counted(len(new), *noun)} ({shown(new, 5)})"] * bool(new)
+            partly += [rows] * bool(new)
     if sum(v.numel() for v in fits.values()) < sum(v.numel() for v in ours.values()) / 2:
         raise UserError(
             f"the weights of {experiment.init} fit less than half of the network (they do not fit "
@@ -104,7 +106,7 @@ def take_weights(
     said += [shown(anew, 5)] * bool(anew)
     rest = f"; {' and '.join(said)} have new random values" if said else ""
     words = f"started from {experiment.init}: {len(fits)} of {len(ours)} weights fit{rest}"
-    return words, anew
+    return words, anew + partly
 
 
 def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:

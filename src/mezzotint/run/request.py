@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from mezzotint.config import Autoencoder, Configuration, Experiment, changed, read, recipes
 from mezzotint.config.durations import shortened
-from mezzotint.config.fields import values
+from mezzotint.config.fields import places, values
 from mezzotint.config.sampling import UNGUIDED
 from mezzotint.data import Prepared
 from mezzotint.data.find import as_text
@@ -106,6 +106,13 @@ def requested(
     asked = changed(experiment, {**fields, **_data(experiment, data, fields)})
     before = values(start.base)
     _check_terms(asked, {k: v for k, v in fields.items() if before.get(k, ...) != v})
+    named = ["net"] if net is not None else [k for k in fields if places(asked)[k][0] == "net"]
+    same = start.resumed and asked.net == start.base.net
+    if named and not same and isinstance(asked, Autoencoder) and asked.init:
+        raise UserError(
+            f"`{named[0]}` has no effect with `init`, whose network is trained: leave out "
+            f"`{named[0]}`"
+        )
     return (asked, "") if start.resumed else shortened(experiment, asked, fields.keys())
 
 

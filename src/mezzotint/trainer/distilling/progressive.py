@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from mezzotint.diffusion.samplers.step import step
 from mezzotint.trainer.distilling.task import AlongNoise, Levels, towards
 from mezzotint.trainer.loop import Examples
 from mezzotint.trainer.sharding import whole
+
+if TYPE_CHECKING:
+    from mezzotint.trainer.distilling.config import DistillationConfig
 
 
 class Progressive(AlongNoise):
@@ -31,12 +34,23 @@ class Progressive(AlongNoise):
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
-        self.stages = max(1, round(math.log2(self.steps / self.config.calls)))
+        self.stages = self.stages_of(self.config)
         self.now = 0  # the stage of the next step
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
         self.reached = 0  # the value of `stage`; reading the buffer would wait for the device
         self.register_load_state_dict_post_hook(_reach)  # type: ignore[no-untyped-call]
         self.before: nn.Module | None = None  # the student at the end of the stage before
+
+    @classmethod
+    def stages_of(cls, config: DistillationConfig) -> int:
+        """Return the number of stages."""
+        return max(1, round(math.log2(cls.steps_of(config) / config.calls)))
+
+    @classmethod
+    def phase(cls, config: DistillationConfig, seen: int, images: int) -> int:
+        """Return the stage; see `Distillation.phase`."""
+        stages = cls.stages_of(config)
+        return min(seen * stages // images, stages - 1)
 
     def begin(self, average: nn.Module) -> None:
         """Store the averaged student, and a copy, the teacher of all stages after the first.
@@ -48,7 +62,7 @@ class Progressive(AlongNoise):
 
     def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the angles (t, s, end); see `AlongNoise.way`."""
-        self.now = min(seen * self.stages // self.images, self.stages - 1)
+        self.now = self.phase(self.config, seen, self.images)
         steps = self.config.calls * 2 ** (self.stages - 1 - self.now)
         width = self.top / steps
         t = width * (steps - (steps * u).floor())

@@ -89,9 +89,22 @@ class Distillation(Task):
         self.config, self.schedule, self.prediction = config, schedule, prediction
         self.shape, self.teacher, self.classes = shape, teacher, classes
         self.clipping, self.images, self.dtype = clipping, images, dtype
-        self.steps = config.teacher_steps or max(self.usual_steps, 2 * config.calls)
+        self.steps = self.steps_of(config)
         self.top, self.gain = top(schedule), 1.0
         self.average: tuple[nn.Module, ...] = ()  # in a tuple, so that it is not a submodule
+
+    @classmethod
+    def steps_of(cls, config: DistillationConfig) -> int:
+        """Return the number of the teacher's steps."""
+        return config.teacher_steps or max(cls.usual_steps, 2 * config.calls)
+
+    @classmethod
+    def phase(cls, config: DistillationConfig, seen: int, images: int) -> int:
+        """Return a number that describes the step after ``seen`` of ``images`` images.
+
+        If a training gets another length, the steps whose number changes are other steps.
+        """
+        return 0
 
     def begin(self, average: nn.Module) -> None:
         """Receive the network that will hold the average of the student's weights; called once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from mezzotint.diffusion.samplers import SAMPLERS
 from mezzotint.errors import UserError, counted
 from mezzotint.trainer.distilling.task import Distillation, Problem, towards
 from mezzotint.trainer.loop import Examples
+
+if TYPE_CHECKING:
+    from mezzotint.trainer.distilling.config import DistillationConfig
 
 POOL = 2_048  # the number of trajectories that are kept
 USES = 4  # how often each part of a trajectory is used, on average
@@ -37,7 +40,7 @@ class Trajectory(Distillation):
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
         calls = self.config.calls
-        pool = min(POOL, max(1, self.images // (USES * calls)))
+        pool = self.phase(self.config, 0, self.images)
         self.steps = calls * -(-self.steps // calls)
         timesteps = len(self.schedule)
         most = calls * (timesteps // calls)
@@ -56,6 +59,11 @@ class Trajectory(Distillation):
         self.register_buffer("angles", torch.tensor(angles), persistent=False)
         self.known = 0  # the value of `made`; reading the buffer would wait for the device
         self.register_load_state_dict_post_hook(_count)  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def phase(cls, config: DistillationConfig, seen: int, images: int) -> int:
+        """Return how many trajectories are stored; see `Distillation.phase`."""
+        return min(POOL, max(1, images // (USES * config.calls)))
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Add new trajectories to the pool, and draw a batch from it.

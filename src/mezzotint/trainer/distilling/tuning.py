@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from mezzotint.diffusion.samplers.step import step
 from mezzotint.trainer.distilling.task import LEAST, AlongNoise, Levels
 from mezzotint.trainer.loop import Examples
+
+if TYPE_CHECKING:
+    from mezzotint.trainer.distilling.config import DistillationConfig
 
 
 class Tuning(AlongNoise):
@@ -24,10 +28,15 @@ class Tuning(AlongNoise):
 
     eta, any_calls, usual_steps = 1.0, True, 64
 
+    @classmethod
+    def phase(cls, config: DistillationConfig, seen: int, images: int) -> int:
+        """Return how often t - s was halved; see `Distillation.phase`."""
+        halvings = max(1, round(math.log2(cls.steps_of(config))))
+        return min(seen * halvings // images, halvings - 1)
+
     def way(self, u: Tensor, seen: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the angles (t, s, end); see `AlongNoise.way`."""
-        halvings = max(1, round(math.log2(self.steps)))
-        self.gain = 2.0 ** (1 + min(seen * halvings // self.images, halvings - 1))
+        self.gain = 2.0 ** (1 + self.phase(self.config, seen, self.images))
         t = self.top * (LEAST + (1 - LEAST + 1 / self.steps) * (1 - u)).clamp(max=1)
         return t, t * (1 - 1 / self.gain), t * 0
 
