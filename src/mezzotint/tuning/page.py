@@ -65,7 +65,7 @@ def _about(search: Search, cells: Sequence[SweepCell]) -> list[str]:
         f"{figure.name} against {figure.against or 'nothing'}, with {figure.count:,} samples for "
         f"each combination of settings, seed {search.seed}, {search.precision} precision and "
         f"{cells[0].settings.spacing} spacing; {better}.{few} Intervals are 95 %. Calls are "
-        "denoiser calls for an image; with guidance, each call evaluates the network twice."
+        "denoiser calls for an image; a guided call evaluates the network twice."
     ]
 
 
