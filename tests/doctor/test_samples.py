@@ -88,6 +88,8 @@ def test_samples_are_of_classes_from_first_to_last() -> None:
 def test_few_samples_measured_are_named(tmp_path: Path) -> None:
     path = tmp_path / "figures.jsonl"
     assert samples.too_few(path) is None
+    path.write_text('{"figures": [{"name": "kd-glyphs", "samples": 10}]}\n')
+    assert samples.too_few(path) is None
     path.write_text('{"figures": [{"name": "fd-glyphs", "samples": 1000}]}\nhalf a li\n')
     assert samples.too_few(path).severity == "doubtful"
     with path.open("a") as file:

@@ -70,12 +70,32 @@ def test_tensors_of_float32_are_taken_in_float64() -> None:
         ),
         ((np.zeros(2), np.eye(2), np.zeros(2), np.eye(2) + np.eye(2, k=1)), "is not symmetric"),
         ((np.zeros(2), -np.eye(2), np.zeros(2), np.eye(2)), "has a negative variance"),
+        ((np.zeros(2), 5 - 4 * np.eye(2), np.zeros(2), np.eye(2)), "has a negative variance"),
+        ((np.zeros(2), np.eye(2), np.zeros(2), 5 - 4 * np.eye(2)), "has a negative variance"),
+        ((np.array(["a"]), np.eye(1), np.zeros(1), np.eye(1)), "a mean is not a number"),
         ((np.zeros(0), np.eye(0), np.zeros(0), np.eye(0)), "have the shapes"),
     ],
 )
 def test_what_has_no_distance_is_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(mz.UserError, match=message):
         mz.frechet_distance(*arguments)
+
+
+def test_arrays_of_any_byte_order_and_stride_are_read() -> None:
+    a, b, m = covariance(4), covariance(4), DRAW.standard_normal(4)
+    wanted = mz.frechet_distance(m, a, m, b)
+    assert mz.frechet_distance(m.astype(">f8"), a.astype(">f8"), m, b) == wanted
+    turned = m[::-1], a[::-1, ::-1], m[::-1], b[::-1, ::-1]
+    assert mz.frechet_distance(*turned) == pytest.approx(wanted)
+
+
+def test_gaussians_in_different_planes_have_a_distance() -> None:
+    q = np.linalg.qr(DRAW.standard_normal((6, 6)))[0]
+    a, b = (q[:, part] @ q[:, part].T for part in (slice(0, 2), slice(3, 6)))
+    assert mz.frechet_distance(np.zeros(6), a, np.zeros(6), b) == pytest.approx(5)
+    nothing = np.zeros((6, 6))
+    assert mz.frechet_distance(np.zeros(6), nothing, np.zeros(6), b) == pytest.approx(3)
+    assert mz.frechet_distance(np.zeros(6), b, np.zeros(6), nothing) == pytest.approx(3)
 
 
 def test_the_score_of_certain_and_even_predictions_is_the_number_of_classes() -> None:

@@ -22,6 +22,7 @@ from mezzotint.paper.page import _title
 from mezzotint.paper.plan import Row, plan
 from mezzotint.paper.statements import statements
 from mezzotint.paper.tables import Results, _efficiency, _schedules, sections
+from mezzotint.paper.terms import explained
 from mezzotint.paper.work import Work, begin
 
 
@@ -50,6 +51,14 @@ def test_rows_are_not_compared_by_a_distance_that_some_of_them_lack(tmp_path: Pa
     assert "different numbers of threads" not in _efficiency(found)[0].text
     first["processor"] = "2 of 2 threads"
     assert "different numbers of threads" in _efficiency(found)[0].text
+
+
+def test_rows_are_not_compared_by_an_extrapolated_distance(tmp_path: Path) -> None:
+    found = results(tmp_path, "A,B")
+    for facts in found.rows.values():
+        facts["figures"].append({**facts["figures"][0], "name": "fd-cifar10-inf"})
+    assert found.distances("linear") == ["fd-cifar10"]
+    assert 'is "fd-cifar10", extrapolated' in explained(["fd-cifar10-inf"])
 
 
 def results(tmp_path: Path, only: str, **options: str) -> Results:

@@ -240,18 +240,18 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
 def too_few(figures: Path) -> Finding | None:
     """Check that a Frechet distance in the run's figures.jsonl was measured on enough samples.
 
-    Returns None if the file does not exist. Inception has 2,048 features, so the covariance is
-    singular for at most 2,048 samples. The bias, which is proportional to 1/N for N samples, is
-    then as large as the distance itself (Chong and Forsyth 2020, arXiv 1911.07023).
+    Returns None if the file has no Frechet distance. Inception has 2,048 features, so the
+    covariance is singular for at most 2,048 samples. The bias, which is proportional to 1/N for N
+    samples, is then as large as the distance itself (Chong and Forsyth 2020, arXiv 1911.07023).
     """
-    if not figures.exists():
-        return None
     counts = []
     for row in jsonl.read(figures):
         with contextlib.suppress(KeyError, TypeError, AttributeError):  # a row of another program
             found = row["figures"]
             counts += [f["samples"] for f in found if f["name"].startswith(("fd", "fid"))]
-    most = max(counts, default=ENOUGH)
+    if not counts:
+        return None
+    most = max(counts)
     return judge(
         "too few samples",
         f"Frechet distances were measured on at most {most:,} samples; expected {ENOUGH:,} or more",

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mezzotint.errors import UserError
+
+ROUNDING = 1e-3  # the largest error of a covariance, as a share of its largest element
 
 
 def frechet_distance(
@@ -37,7 +40,9 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
     ``cov_a`` is computed only once.
     """
     ma, ca = _float64("a mean", mean_a), _float64("a covariance", cov_a)
-    root = _root(ca) if ca.ndim == 2 and ca.shape[0] == ca.shape[1] else ca
+    square = ca.ndim == 2 and ca.shape[0] == ca.shape[1] > 0
+    root = _root(ca) if square else ca
+    proper = square and _same(root @ root, ca)  # not if ca has negative eigenvalues
 
     def distance(mean_b: ArrayLike, cov_b: ArrayLike) -> float:
         mb, cb = _float64("a mean", mean_b), _float64("a covariance", cov_b)
@@ -48,13 +53,16 @@ def distance_to(mean_a: ArrayLike, cov_a: ArrayLike) -> Callable[[ArrayLike, Arr
                 f"the two means and covariances have the shapes {shapes}: give means (D,) and "
                 "covariances (D, D)"
             )
-        if not (_may_be(ca) and _may_be(cb)):
+        product = torch.linalg.eigvalsh(root @ cb @ root)
+        rounding = ROUNDING * cb.abs().max()
+        least = min(cb.diagonal().min(), product.min() / ca.abs().max().clamp(min=1e-300))
+        if not (proper and _same(cb, cb.T) and least >= -rounding):
             raise UserError(
                 "a covariance is not symmetric, or has a negative variance: give the covariance of "
                 "features, such as np.cov(features, rowvar=False)"
             )
-        product = torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0)
-        squared = (ma - mb).square().sum() + ca.trace() + cb.trace() - 2 * product.sqrt().sum()
+        roots = product.clamp(min=0).sqrt()
+        squared = (ma - mb).square().sum() + ca.trace() + cb.trace() - 2 * roots.sum()
         return max(float(squared), 0.0)
 
     return distance
@@ -98,10 +106,9 @@ def _score(p: Tensor) -> Tensor:
     return divergence.mean().exp()
 
 
-def _may_be(covariance: Tensor) -> bool:
-    """Return whether, up to rounding, a matrix is symmetric with no negative diagonal element."""
-    apart, rounding = (covariance - covariance.T).abs().max(), 1e-3 * covariance.abs().max()
-    return bool(apart <= rounding and covariance.diagonal().min() >= -rounding)
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Return whether two matrices are equal up to rounding."""
+    return bool((a - b).abs().max() <= ROUNDING * b.abs().max())
 
 
 def _root(covariance: Tensor) -> Tensor:
@@ -112,8 +119,15 @@ def _root(covariance: Tensor) -> Tensor:
 
 
 def _float64(what: str, values: ArrayLike) -> Tensor:
-    """Convert values to float64. Raises UserError if one is not finite; ``what`` names them."""
-    tensor = torch.as_tensor(values, dtype=torch.float64)
+    """Convert values to float64 on the CPU; ``what`` names them in errors.
+
+    Raises UserError for anything but numbers, and for numbers that are not finite.
+    """
+    try:
+        rows = values.detach().cpu() if isinstance(values, Tensor) else np.array(values, np.float64)
+        tensor = torch.as_tensor(rows, dtype=torch.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{what} is not a number: give arrays of numbers") from None
     if not tensor.isfinite().all():
         raise UserError(f"{what} is not finite: check the features from which it was computed")
     return tensor

@@ -55,7 +55,9 @@ class Results:
         names = [
             name
             for name in dict.fromkeys(name for found in each for name in found)
-            if name.startswith(("fd-", "fid")) and (not models or all(name in f for f in each))
+            if name.startswith(("fd-", "fid"))
+            and not name.endswith("-inf")
+            and (not models or all(name in f for f in each))
         ]
         return sorted(names, key=lambda name: name.startswith("fid"))
 

@@ -17,6 +17,8 @@ def explained(names: Iterable[str]) -> str:
 
 def _explained(name: str) -> str:
     """Return an explanation of the figure of this name; "" if there is none."""
+    if name.endswith("-inf"):
+        return f'"{name}" is "{name[:-4]}", extrapolated to infinitely many samples.'
     metric, _, network = name.partition("-")
     if metric == "fid":
         return (
