@@ -145,6 +145,12 @@ def test_a_pixel_is_marked_if_half_of_it_is_painted() -> None:
         edits.painted([], (32, 32))
 
 
+def test_the_mask_of_an_oblong_image_is_in_the_middle_of_the_canvas() -> None:
+    """gradio shows the image 8x16 in the rows 80 to 239 of the canvas of 320x320."""
+    found = edits.painted([layer((0, 0, 320, 80)), layer((300, 80, 320, 100))], (8, 16))
+    assert found.nonzero().tolist() == [[0, 15]]
+
+
 def test_the_canvas_is_the_image_enlarged(pipe: mz.Pipeline) -> None:
     image = pipe.sample(1)[0]
     assert edits.canvas(pipe, image).size == (480, 480)

@@ -165,8 +165,10 @@ def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
 def painted(layers: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
     """Return a mask, bool (H, W), of the pixels that are at least half painted over.
 
+    The canvas shows the image as large as it fits, in the middle.
+
     Args:
-        layers: The painted layers, RGBA images of one size.
+        layers: The painted layers, RGBA images in the size of the canvas.
         size: Height and width of the mask.
 
     Raises:
@@ -176,7 +178,10 @@ def painted(layers: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
     found = torch.zeros(size, dtype=torch.bool)
     for layer in layers:
         opaque = layer.convert("RGBA").getchannel("A")
-        small = opaque.resize((width, height), Image.Resampling.BOX)
+        zoom = min(opaque.width / width, opaque.height / height)
+        left, top = (opaque.width - zoom * width) / 2, (opaque.height - zoom * height) / 2
+        box = (left, top, opaque.width - left, opaque.height - top)
+        small = opaque.resize((width, height), Image.Resampling.BOX, box=box)
         found |= torch.from_numpy(np.array(small)) >= 128
     if not found.any():
         raise UserError("nothing is marked: paint over the part to fill in")
