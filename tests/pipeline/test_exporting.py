@@ -133,6 +133,13 @@ def test_the_example_without_torch_makes_the_same_images(name: str, tmp_path: Pa
     made = example(folder).sample(3, [0, 2, 1], noise=x.numpy())
     ours = pipe.sample(3, [0, 2, 1], noise=x).permute(0, 2, 3, 1).numpy()
     assert np.abs(made.astype(int) - ours).max() <= 1
+    for labels in ([3], [-1]):
+        with pytest.raises(ValueError, match=f"{labels[0]}]: choose 0 to 2"):
+            example(folder).sample(1, labels)
+    facts = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**facts, "classes": []}))
+    with pytest.raises(ValueError, match="no classes: leave out labels and guidance"):
+        example(folder).sample(1, [0])
 
 
 class OfTwo(nn.Module):
@@ -164,11 +171,13 @@ def test_what_a_format_cannot_hold_is_refused(
 ) -> None:
     monkeypatch.setitem(mz.PREDICTIONS, "mine", lambda level: (0.0, 2.0))
     oblong = pipeline(DiT(TRANSFORMER, 3, 3), (3, 16, 8))
-    odd = replace(of_pixels(), shape=(3, 15, 16))
+    odd, latents = replace(of_pixels(), shape=(3, 15, 16)), in_latents(1)
+    assert isinstance(latents.codec, Latents)
     cases = [
         (pipeline(Own(), (3, SIDE, SIDE)), "does not support a network of class Custom"),
         (oblong, "x is 16x8, but the DiT of diffusers needs a square: export it with"),
         (odd, "pads images of 15x16, which diffusers cannot do"),
+        (replace(latents, codec=latents.codec.of_size(31, 32)), "autoencoder pads .* 31x32"),
         (replace(of_pixels().in_precision("bf16"), original=None), "in memory only in bf16"),
         (replace(of_pixels(), prediction="mine"), "does not know your own prediction type 'mine'"),
     ]
@@ -217,6 +226,11 @@ def test_a_model_of_other_values_leaves_as_safetensors_alone(tmp_path: Path) -> 
     with pytest.raises(mz.UserError, match="make 8-bit images: export it with"):
         pipe.export(tmp_path / "model")
     assert mz.load(pipe.export(tmp_path / "model", "safetensors")).values == pipe.values
+
+
+def test_the_opacity_is_read_back_from_diffusers(tmp_path: Path) -> None:
+    pipe = pipeline(UNet(SMALL, 4, 3), (4, SIDE, SIDE), codec=Pixels(Values(alpha=True)))
+    assert mz.load(pipe.export(tmp_path / "model")).values == pipe.values
 
 
 def test_a_few_step_model_leaves_as_safetensors_alone(tmp_path: Path) -> None:

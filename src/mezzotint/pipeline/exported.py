@@ -27,6 +27,8 @@ class Exported:
     learned_variance: bool
     defaults: SampleConfig
     version: Literal[1] = 1
+    alpha: bool = False
+    """Whether the last channel of the images is their opacity."""
 
     def __post_init__(self) -> None:
         PREDICTIONS.check(self.prediction)

@@ -39,12 +39,12 @@ def export(
     mz.load("cifar10").export("cifar10-diffusers")
     ```
 
-    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. With
-      DDIM and the same noise, the loaded pipeline makes the images that this model makes in
-      float32. If diffusers' own DDIMPipeline cannot sample the model, for example because the model
-      has classes, works on latents or is a DiT, the folder contains the code of a pipeline, and
-      diffusers needs ``trust_remote_code=True``. `load` reads the folder back, with the same
-      weights.
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. With DDIM, the
+      same noise and a number of steps that divides the number of levels, the loaded pipeline makes
+      the images that this model makes in float32. If diffusers' own DDIMPipeline cannot sample the
+      model, for example because the model has classes, works on latents or is a DiT, the folder
+      contains the code of a pipeline, and diffusers needs ``trust_remote_code=True``. `load` reads
+      the folder back, with the same weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
       model.json with the default guidance scale and the levels of the default sampling grid; and
       sample.py, which samples by DDIM along these levels and needs only numpy, onnxruntime and
@@ -143,6 +143,7 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
                 classes=pipe.classes,
                 learned_variance=pipe.learned_variance,
                 defaults=pipe.settled(pipe.defaults),
+                alpha=pipe.values.alpha,
             )
         ),
     )
@@ -208,6 +209,12 @@ def _codec(codec: Latents) -> diffusers_out.Codec:
     if not isinstance(vae, VAE):
         raise UserError(
             f"an autoencoder of class {type(vae).__name__} cannot be written for diffusers: export "
+            'the model with `format="onnx"`'
+        )
+    if codec.size:
+        height, width = codec.size
+        raise UserError(
+            f"the autoencoder pads images of {height}x{width}, which diffusers cannot do: export "
             'the model with `format="onnx"`'
         )
     scale, shift = (1 / codec.std.double()).tolist(), codec.mean.double().tolist()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.data.values import Values
 from mezzotint.errors import UserError, warn
 from mezzotint.interop import diffusers
 from mezzotint.interop.folder import unmatched
@@ -58,6 +60,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
         defaults=_defaults(scheduler),
     )
     patch, (channels, height, width) = facts.patch, shape
+    values = Values(alpha=facts.alpha)
     origin = "of the model that was exported" if own else "with the clipping of its scheduler"
     return Pipeline(
         net=net.to(device).eval().requires_grad_(False),
@@ -66,7 +69,7 @@ def read_pipeline(folder: Path, device: torch.device) -> Pipeline:
         shape=(channels // patch**2, height * patch, width * patch),
         classes=facts.classes,
         defaults=facts.defaults,
-        codec=codec or Pixels(),
+        codec=replace(codec, values=values) if codec else Pixels(values),
         learned_variance=facts.learned_variance,
         origin=(facts.defaults, origin),
     )
