@@ -91,6 +91,8 @@ def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
         ("run interpolate a.png b.png --sampler heun", "interpolate always uses the sampler ddim"),
         ("run invert a.png --eta 1", "inversion needs a deterministic sampler"),
         ("run vary a.png --guidance 3", "--guidance has no effect without a condition: give"),
+        ("run invert a.png --labels 1 --rescale 0.5", "--rescale has no effect with --guidance 1"),
+        ("run vary a.png --n -1", "--n is -1: choose 1 or more"),
         ("run vary a.png --out b.png", "give --out a folder"),
         ("run vary a.png --out full", "full is not empty: choose another --out"),
     ],

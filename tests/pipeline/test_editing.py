@@ -56,6 +56,11 @@ def test_a_variation_keeps_less_the_stronger_it_is(pipe: mz.Pipeline, images: Te
     assert one.shape == (1, 3, SIDE, SIDE)
 
 
+def test_an_empty_condition_is_none(pipe: mz.Pipeline, images: Tensor) -> None:
+    made = pipe.vary(images, condition={"label": None}, steps=4)
+    assert torch.equal(made, pipe.vary(images, steps=4))
+
+
 def test_a_variation_with_another_label_goes_to_its_class(pipe: mz.Pipeline) -> None:
     images = bytes_of(gaussian(torch.zeros(8).long()))  # of a mean of -0.4
     means = [pipe.vary(images, s, "b", steps=20).float().mean() / 127.5 - 1 for s in (0.3, 0.7, 1)]
@@ -257,6 +262,8 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         (lambda p, x, m: p.vary(x, 0.01, steps=10), "rounds to 0 of the 10 steps"),
         (lambda p, x, m: p.vary(x, 0.5, [0, 1]), "2 `labels` for 3 images"),
         (lambda p, x, m: p.vary(x, 0.5, "z"), "there is no class 'z'"),
+        (lambda p, x, m: p.vary(x, rescale=0.5), "`rescale` has no effect without `guidance`"),
+        (lambda p, x, m: p.invert(x, 1, interval=(0, 1)), "`interval` has no effect without"),
         (lambda p, x, m: p.invert(x, sampler="ddpm"), "needs a deterministic sampler"),
         (lambda p, x, m: p.invert(x, eta=0.5), "needs a deterministic sampler"),
         (lambda p, x, m: p.interpolate(x[0], x[1], 1), "`n` is 1: choose 2 or more"),

@@ -14,7 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint.cli.answer import Answer
-from mezzotint.cli.flags import has_flag, parse, parsed_labels, settings, subject
+from mezzotint.cli.flags import (
+    check_sampling,
+    has_flag,
+    parse,
+    parsed_labels,
+    settings,
+    subject,
+)
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.drawing.bars import bar
 from mezzotint.errors import UserError, counted, nearest
@@ -162,6 +169,7 @@ def edit(arguments: list[str]) -> Answer:
     if not words:
         raise UserError(f"give the image files after {kind}")
     _check_guidance(flags, rest)
+    check_sampling(rest, flags.how, weaker=None)
     if flags_class in PLAIN and has_flag(rest, "sampler") and flags.how.sampler != "ddim":
         raise UserError(f"{kind} always uses the sampler ddim: leave out `sampler`")
     free_place(flags.out)
@@ -234,6 +242,8 @@ def _shared(pipe: Pipeline, flags: EditFlags, follow: Follow) -> dict[str, Any]:
 
 def _vary(pipe: Pipeline, words: list[str], flags: VaryFlags, follow: Follow) -> Edited:
     """Return several variations of each image."""
+    if flags.n < 1:
+        raise UserError(f"`n` is {flags.n}: choose 1 or more")
     given = _read(pipe, words, flags).repeat_interleave(flags.n, 0)
     how = _shared(pipe, flags, follow)
     if isinstance(how["labels"], list):

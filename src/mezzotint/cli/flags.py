@@ -137,7 +137,7 @@ def has_flag(words: Sequence[str], name: str) -> bool:
 
 
 def check_sampling(words: Sequence[str], how: SampleConfig, weaker: object) -> None:
-    """Raise UserError for flags of `sample` or `evaluate` that would be ignored.
+    """Raise UserError for flags of `sample`, `evaluate` or `edit` that would be ignored.
 
     ``words`` are the words of the command line, and ``how`` are the settings that they give.
     ``weaker`` is the model that guidance leads away from, if one is given.

@@ -27,7 +27,7 @@ def of_images(
     are used in turn. Without classes, the result is None. Raises UserError if a condition or a
     label does not exist, or does not suit the model.
     """
-    given = _by_name(pipe, labels, condition)
+    given = by_name(pipe, labels, condition)
     if not given:
         return _in_turn(pipe, n, first)
     return {
@@ -42,7 +42,7 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
     If some conditions are given, the others are null. Raises UserError if a condition or a label
     does not exist, or does not suit the model.
     """
-    given = _by_name(pipe, labels, condition)
+    given = by_name(pipe, labels, condition)
     if not given:
         return None
     found = {
@@ -82,7 +82,7 @@ def labels_of(pipe: Pipeline, given: Given | None) -> list[int] | None:
     return found
 
 
-def _by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
+def by_name(pipe: Pipeline, labels: Labels, condition: Any) -> dict[str, Any]:
     """Return {name of a condition: user's value}; the class has the name "label"."""
     if labels is not None and not pipe.classes:
         what = "has no classes" if pipe.conditions else "is unconditional"

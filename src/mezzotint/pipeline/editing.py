@@ -25,7 +25,7 @@ from mezzotint.diffusion.prediction import Denoiser
 from mezzotint.diffusion.samplers.step import Noise
 from mezzotint.errors import UserError
 from mezzotint.networks.conditions import Given, Labels
-from mezzotint.pipeline import sampling
+from mezzotint.pipeline import conditioning, sampling
 
 if TYPE_CHECKING:
     from mezzotint.pipeline.pipeline import Pipeline
@@ -73,8 +73,14 @@ class Edit:
             )
         request = sampling.SampleRequest(len(given), seed, 0, batch)
         how = chosen(pipe.defaults, settings)
-        none = labels is None and condition is None
-        if (none or plain) and "guidance" not in settings:
+        none = not conditioning.by_name(pipe, labels, condition)
+        if (none or plain) and settings.get("guidance") is None:
+            lost = [name for name, off in UNGUIDED.items() if settings.get(name) not in (None, off)]
+            if lost:
+                raise UserError(
+                    f"`{lost[0]}` has no effect without `guidance`: give `guidance` too, or leave "
+                    f"out `{lost[0]}`"
+                )
             how = replace(how, **UNGUIDED)
         sampling.options(pipe, how)
         every = None if none else pipe.given(len(given), labels, condition)
