@@ -89,6 +89,13 @@ def test_a_reader_that_has_gone_ends_it_quietly() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_a_saved_tile_is_the_default(trained_ldm: Path, tmp_path: Path, capsys) -> None:
+    mz.load(trained_ldm).tiled(8).save(tmp_path / "tiled")
+    with pytest.raises(SystemExit):
+        cli.main(["sample", str(tmp_path / "tiled"), "--help-all"])
+    assert "(default: 8)" in capsys.readouterr().out.split("--tile")[1].split("--")[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

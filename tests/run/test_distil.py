@@ -193,6 +193,11 @@ def test_samplers_are_for_one_kind_of_model(fast: Path, trained: Path) -> None:
     assert refused(lambda: mz.load(trained).sample(2, sampler="consistency")).startswith(wrong)
 
 
+def test_no_grid_is_optimised_for_a_student(fast: Path) -> None:
+    wrong = "the spacing optimised is only for models that predict the mean of x0"
+    assert refused(lambda: mz.load(fast).sample(2, spacing="optimised")).startswith(wrong)
+
+
 def test_a_student_varies_images_and_refuses_what_needs_the_flow(fast: Path) -> None:
     pipe = mz.load(fast)
     images = pipe.sample(2)

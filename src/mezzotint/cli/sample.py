@@ -89,12 +89,13 @@ def sample(arguments: list[str]) -> Answer:
     default = SampleFlags(
         settings(pipe.defaults, rest),
         (folder if (folder / "checkpoints").is_dir() else Path()) / "images",
+        tile=getattr(pipe.codec, "tile", 0),
     )
     flags = parse(default, rest, f"mezzotint sample {name}", OFTEN)
     check_sampling(rest, flags.how, flags.weaker)
     if flags.weaker:
         pipe = pipe.guided_by(loading.load(flags.weaker, device=device, precision="float32"))
-    if flags.tile:
+    if flags.tile != default.tile:
         pipe = pipe.tiled(flags.tile)
     pipe = pipe.in_precision(flags.precision)
     if flags.nfe is None and (settings_found := tuned.in_use(pipe, folder)):

@@ -8,6 +8,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from mezzotint.config.sampling import UNGUIDED, SampleConfig
 from mezzotint.diffusion.samplers import SAMPLERS
+from mezzotint.diffusion.spacings import OPTIMISED
 from mezzotint.errors import UserError, counted
 from mezzotint.strict import strict
 from mezzotint.trainer.distilling import DISTILLATIONS
@@ -47,8 +48,8 @@ def check(pipe: Pipeline, how: SampleConfig) -> None:
     """Raise UserError if a model and the settings ``how`` disagree about few-step sampling.
 
     A few-step model needs a sampler for few-step models, and other models cannot use such a
-    sampler. A few-step model must not be guided. If it has a fixed number of calls, the settings
-    must have this number of steps and the spacing "angle".
+    sampler. A few-step model must not be guided, and its grid cannot be optimised. If it has a
+    fixed number of calls, the settings must have this number of steps and the spacing "angle".
     """
     few, sampler = pipe.few_step, SAMPLERS[how.sampler]
     if few is None:
@@ -66,6 +67,11 @@ def check(pipe: Pipeline, how: SampleConfig) -> None:
         )
     if any(getattr(how, name) != value for name, value in UNGUIDED.items()):
         raise guided(few)
+    if how.spacing == OPTIMISED:
+        raise UserError(
+            "the spacing optimised is only for models that predict the mean of x0, unlike this "
+            'few-step model: choose `spacing="angle"`'
+        )
     if few.calls and (how.steps, how.spacing) != (few.calls, "angle"):
         raise UserError(
             f"this model was distilled for {counted(few.calls, 'network call')} with the spacing "
