@@ -43,9 +43,19 @@ def test_the_command_of_a_student_names_its_teacher() -> None:
     objective = DistillationConfig("/home/me/secret/teacher", "trajectory", scale=2.5)
     sample = mz.SampleConfig("consistency", steps=2, spacing="angle")
     said = command(replace(RECIPE, objective=objective, sample=sample))
-    start = "mezzotint distil teacher --data cifar10 --method trajectory --calls 2 --scale 2.5 "
-    assert said.startswith(start + "--images 3000000 --batch 128 --lr 0.001 ")
+    start = "mezzotint distil teacher --data cifar10 --flip --clipping static --precision auto "
+    start += "--method trajectory --calls 2 --scale 2.5 --images 3000000 --batch 128 --lr 0.001 "
+    assert said.startswith(start)
     assert "secret" not in said
+    fields = {"flip": False, "precision": "bf16", "dropout": 0.1, "mode": "grey"}
+    said = command(changed(replace(RECIPE, objective=objective, sample=sample), fields))
+    for flag in ("--no-flip", "--precision bf16", "--dropout 0.1", "--mode grey"):
+        assert flag in said
+
+
+def test_another_dropout_than_the_recipes_is_given_with_init() -> None:
+    assert "dropout" not in command(replace(RECIPE, init="cifar10"))
+    assert "--dropout 0.3" in command(changed(replace(RECIPE, init="cifar10"), {"dropout": 0.3}))
 
 
 @pytest.mark.parametrize(

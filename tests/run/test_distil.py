@@ -17,6 +17,7 @@ from conftest import TINY as SMALLEST
 from mezzotint import config as configuration
 from mezzotint.config import changed
 from mezzotint.config.experiment import Experiment
+from mezzotint.pipeline import codecs
 from mezzotint.run import distilling, run
 from mezzotint.run.changes import in_words
 from mezzotint.run.diffusion import DiffusionJob
@@ -67,6 +68,18 @@ def short(teacher: Path, method: str) -> Experiment:
     train = replace(base.train, images=64, batch=8)
     objective = replace(base.objective, teacher_steps=8)
     return replace(base, train=train, objective=objective, save_every=32, precision="float32")
+
+
+def test_a_teacher_with_other_conditions_than_classes_has_another_default(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = checkpoint.listed(trained / "checkpoints")[-1]
+    for teacher in (trained, newest):
+        assert student(teacher).objective.method == "trajectory"  # type: ignore[union-attr]
+    tags = {"conditions": [{"kind": "tags", "name": "tags", "tags": ["a"]}]}
+    monkeypatch.setattr(codecs, "facts", lambda found: tags if found == newest else {})
+    for teacher in (trained, newest):
+        assert student(teacher).objective.method == "multistep"  # type: ignore[union-attr]
 
 
 def test_guidance_that_a_student_does_not_learn_is_named(

@@ -12,14 +12,17 @@ from mezzotint.config.experiment import Experiment
 from mezzotint.config.fields import places, values
 from mezzotint.config.paths import named
 from mezzotint.config.recipes import RECIPES
+from mezzotint.config.sections import DataConfig
 from mezzotint.data.sizes import written
 from mezzotint.networks.record import CustomConfig
 from mezzotint.trainer.distilling.config import DistillationConfig
 
 IDLE = ("log_every", "sample_every", "evaluate_every", "evaluate_samples", "save_every", "keep")
 """Fields that do not change the trained model."""
-PLAIN = {"optimizer": "adamw", "accumulate": 1, "snapshots": 0}
+PLAIN = {"optimizer": "adamw", "accumulate": 1, "snapshots": 0, "dropout": 0.0}
 """Values that every student has unless the user chose other values."""
+TAUGHT = ("data", "size", "flip", "clipping", "precision")
+"""Fields that a student takes from its teacher unless the user chose other values."""
 PATHS = ("data", "vae", "init")
 
 
@@ -42,7 +45,8 @@ def command(config: Experiment) -> str:
     usual = _values(shortened(recipe, alike, ())[0]) | {"images": recipe.train.images}
     if config.init:  # the network comes from the model with whose weights the training started
         for name in [name for name, place in places(config).items() if place[0] == "net"]:
-            now.pop(name)
+            if name != "dropout" or name not in usual:  # the weights fit any dropout
+                now.pop(name)
     elif now.keys() != usual.keys():
         return ""
     new = {name: value for name, value in now.items() if value != usual[name] and name not in IDLE}
@@ -53,7 +57,13 @@ def _of_student(config: Experiment) -> dict[str, Any]:
     """Return the fields that the command line of a distillation states."""
     now = _values(config)
     own = [f.name for section in (config.objective, config.train) for f in fields(section)]
-    chosen = {name: now[name] for name in ("data", "size", *own) if name != "teacher"}
+    names = (*TAUGHT, *own, "dropout")
+    chosen = {name: now[name] for name in names if name in now and name != "teacher"}
+    usual = DataConfig()
+    of_data = [
+        f.name for f in fields(usual) if getattr(config.data, f.name) != getattr(usual, f.name)
+    ]
+    chosen |= {name: now[name] for name in of_data}
     return {k: v for k, v in chosen.items() if v is not None and PLAIN.get(k, ...) != v}
 
 

@@ -21,7 +21,7 @@ from mezzotint.errors import UserError, warn
 from mezzotint.interop.folder import unmatched
 from mezzotint.networks import Network
 from mezzotint.networks.conditions import Condition
-from mezzotint.pipeline import tuned
+from mezzotint.pipeline import codecs, tuned
 from mezzotint.pipeline.loading import load, locate
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.request import Start, start
@@ -94,7 +94,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
             objective=DistillationConfig(
                 teacher=place,
                 # `trajectory` was the best, but draws conditions, and can draw only classes.
-                method="multistep" if data.condition or data.image_condition else "trajectory",
+                method="multistep" if _conditions(folder) else "trajectory",
                 scale=scale,
                 guided_within=guided.interval if scale != 1 else None,
             ),
@@ -107,6 +107,14 @@ def student(teacher: str | PathLike[str]) -> Experiment:
         ),
         {},
     )
+
+
+def _conditions(folder: Path) -> list[Any]:
+    """Return the conditions besides the class of a run or a checkpoint, as JSON."""
+    found = folder if (folder / checkpoint.MANIFEST).exists() else None
+    found = found or checkpoint.newest(folder / "checkpoints", lambda _: None)
+    known: list[Any] = codecs.facts(found).get("conditions", []) if found else []
+    return known
 
 
 def made_for(base: Experiment, fields: Mapping[str, Any]) -> Experiment:
