@@ -141,7 +141,7 @@ def sample(arguments: list[str]) -> Answer:
 
 
 def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answer:
-    """Print the paths of the results, and return them."""
+    """Print the number, the paths and the colours of the samples, and return them."""
     colours = channel_statistics(nhwc(images))
     _colours("samples", colours)
     if pipe.colour:

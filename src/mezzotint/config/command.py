@@ -74,7 +74,7 @@ def _values(config: Experiment) -> dict[str, Any]:
 
 
 def _line(verb: str, subject: str, flags: Mapping[str, Any]) -> str:
-    """Return a command line of mezzotint."""
+    """Return a command line, ``mezzotint VERB SUBJECT --FLAG VALUE ...``."""
     words = ["mezzotint", verb, subject]
     for name, value in flags.items():
         flag = name.replace("_", "-")

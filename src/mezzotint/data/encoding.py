@@ -114,11 +114,11 @@ class Encoding:
 
     @property
     def starts(self) -> range:
-        """The index of each part's first image."""
+        """The index of the first image of each `Part`."""
         return range(0, len(self.data.images), PART)
 
     def encode(self, start: int) -> Part:
-        """Encode the part whose first image has the index ``start``."""
+        """Encode and return the `Part` whose first image has the index ``start``."""
         images = nchw(self.data.images[start : start + PART])
         kept, sums = [], LatentMoments()
         for batch in (images, images.flip(-1))[: self.copies]:
@@ -146,7 +146,7 @@ class Encoding:
                 _passed(building, start).write_bytes(content)
 
     def build(self, building: Path) -> None:
-        """Fill the folder of an entry, with a progress bar and the help of the other processes."""
+        """Fill the folder of a cache entry while other processes `help`; show a progress bar."""
         self.begun = True
         self.share.announced(building)
         array: np.memmap[Any, Any] | None = None
@@ -189,7 +189,7 @@ class Encoding:
 
 
 def _passed(building: Path, start: int) -> Path:
-    """Return the path of the file in which a process passes a part to the first process."""
+    """Return the path of the file in which a process passes a `Part` to the first process."""
     return building / f"{start:09d}.safetensors"
 
 

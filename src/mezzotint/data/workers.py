@@ -63,8 +63,8 @@ class Workers:
     def start(self) -> None:
         """Start the processes, without waiting until they are ready.
 
-        This has no effect if they have been started, if ``count`` is 1, in a frozen program, or
-        under torchrun, whose processes share the processors.
+        This does nothing if they are already started or ``count`` is 1. It also does nothing in a
+        frozen program, and under torchrun, because torchrun's processes share the processors.
         """
         if self.all or self.count == 1 or several() or not _python():
             return

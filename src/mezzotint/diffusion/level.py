@@ -25,8 +25,8 @@ VISIBLE = 3.0  # the smallest `signal` that is always visible in the noise
 class Level(Generic[Number]):
     """A point on the noise axis, where ``x = alpha * x0 + sigma * eps``.
 
-    The three numbers are floats in a grid. In training they are tensors: alpha and sigma broadcast
-    against a batch of images, and t is (B,).
+    In the grid of a sampler, the attributes are floats. In training they are tensors: alpha and
+    sigma broadcast against a batch of images, and t is (B,).
 
     Attributes:
         t: The time, an input of the network. The clean level is ``Level(-1, 1, 0)``; the network is

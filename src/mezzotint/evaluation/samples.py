@@ -52,7 +52,7 @@ def make(
     total: int,
     follow: Follow,
 ) -> None:
-    """Make the samples of block i and save them atomically."""
+    """Make block i, the ``batch`` samples from index ``i * batch`` on, and save it atomically."""
 
     def on_step(done: int, calls: int) -> None:
         follow("samples", min(i * batch + batch * done / calls, total), total)
@@ -65,7 +65,7 @@ def make(
 
 
 def block(folder: Path, i: int) -> Path:
-    """Return the path of the samples of block i."""
+    """Return the path of the file that holds block i of the samples."""
     return folder / f"{i:06d}.npy"
 
 

@@ -47,7 +47,7 @@ def measure(
     labels: Sequence[int] | None = None,
     classes: Sequence[str] = (),
 ) -> Iterator[Figure]:
-    """Yield the figures of images against a reference, one by one.
+    """Measure images against a reference; yield the figures (measured values) one by one.
 
     A metric that is impossible for the images or the reference, such as precision for three images,
     is left out with a warning. Accuracy is left out if it does not apply; a warning says so unless

@@ -101,7 +101,7 @@ def _check(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _own(name: str) -> list[Stage]:
-    """Return the stages of a packaged classifier, with w = 1."""
+    """Return the stages of a packaged classifier, in which all channels have the weight 1."""
     net = load(name)
     return [(part, torch.ones(())) for part in (net.stem, net.first, net.middle, net.last)]
 

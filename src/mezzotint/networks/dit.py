@@ -22,9 +22,9 @@ FREQUENCIES = 256  # width of the sinusoidal embedding of t, as in the authors' 
 
 @strict
 class DiTConfig:
-    """The dimensions of a DiT; the defaults give the authors' DiT-S/2.
+    """The dimensions of a DiT; the defaults give DiT-S/2 of Peebles and Xie.
 
-    In the authors' other sizes, (width, depth, heads) is (768, 12, 12) for B, (1024, 24, 16) for L
+    In their other sizes, (width, depth, heads) is (768, 12, 12) for B, (1024, 24, 16) for L
     and (1152, 28, 16) for XL.
     """
 

@@ -71,11 +71,11 @@ def made(config: CustomConfig) -> nn.Module:
 
 
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
-    """Return the record of a user's own network that was trained before and is now passed again.
+    """Remember the user's own network ``net``, as `passed` does, and return its new record.
 
-    The network is remembered too, as in `passed`. ``config`` is its earlier record. If ``net`` is a
-    class, it is called with the arguments in ``config``. Warns if the code of ``net`` or the
-    settings of its layers have changed since that record.
+    ``config`` is the record from the network's training. If ``net`` is a class, it is called with
+    the arguments in ``config``. Warns if the code of ``net`` or the settings of its layers have
+    changed since the training.
     """
     if isinstance(net, type) and config.arguments:
         net = functools.partial(net, **config.arguments)

@@ -102,7 +102,7 @@ class VAE(Network):
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the decoded image x(z), and the mean and log variance of q(z | x), for training.
 
-        z is a sample of q(z | x), which is made from ``noise`` ~ N(0, I), shaped like the latents.
+        z is sampled from q(z | x) with ``noise`` ~ N(0, I), which is shaped like the latents.
         """
         mean, log_variance = self.encode(x)
         made = self.decode(posterior_sample(mean, log_variance, noise))
@@ -193,7 +193,7 @@ class TinyVAE(Network):
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, image_channels, 3, padding=1))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the latents of images x, and their log variance, which is -30 (deterministic)."""
+        """Return the latents of images x, and the log variance -30: they are deterministic."""
         whole = padded(x, self.config.factor)
         mean = self.encoder(((whole + 1) / 2).to(self.dtype)).to(x.dtype)
         return mean, torch.full_like(mean, LOG_VARIANCE[0])

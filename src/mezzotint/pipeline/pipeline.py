@@ -421,7 +421,8 @@ class Pipeline:
     def digest(self) -> str:
         """A SHA-256 of the weights in their current precision, the levels and the codec.
 
-        It also covers the conditions besides the class, ``examples``, and the weaker model.
+        It also covers the conditions besides the class, ``examples``, and the weaker model that
+        `guided_by` adds.
         """
         digest = hashlib.sha256(self.net.digest.encode())
         digest.update(self.schedule.alpha.numpy().tobytes())

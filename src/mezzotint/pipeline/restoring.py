@@ -71,9 +71,9 @@ def inpaint(
         Images (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
-        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere,
-            or is above 0 at every pixel (for a latent model: somewhere in every latent pixel), or
-            the method does not exist or does not fit the model.
+        UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere or
+            leaves nothing of an image to keep, or the method does not exist or does not fit the
+            model. A latent model keeps only latents whose pixels are all 0 in the mask.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)

@@ -39,7 +39,7 @@ def encoded(
     is neither, the codec that the configuration names is loaded; it is scaled by the statistics of
     the data's latents if ``scaling`` is "measured". Several processes share the encoding; see
     `prepare_latents`. Raises UserError if the latents hardly vary, or do not have about zero mean
-    and unit variance, or if ``found`` works on pixels.
+    and unit variance, or if the model in ``found`` works on pixels.
     """
     c = experiment.codec
     if not c.vae:

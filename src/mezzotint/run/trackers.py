@@ -37,11 +37,11 @@ class Tracker(Protocol):
     """
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
-        """Begin or continue the copy of a run.
+        """Begin or continue the copy of a run's log.
 
-        Rows are counted from 1. ``sent`` is the number of the first row that was not yet sent.
-        Returns the number of the first row that the tracker lacks, which is below ``sent`` if some
-        of the sent rows did not arrive. 0, like 1, means that the tracker has no rows.
+        Rows of the log are counted from 1. ``sent`` is the number of the first row that was not yet
+        sent. Returns the number of the first row that the tracker lacks. It is below ``sent`` if
+        some of the sent rows did not arrive, and 0 or 1 if the tracker has no rows.
         """
 
     def log(self, number: int, images: int, values: Values) -> None:

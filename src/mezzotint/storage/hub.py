@@ -21,8 +21,8 @@ def snapshot(
 ) -> Path:
     """Return the folder with a repository's files in the hub's cache; download missing files.
 
-    Files in the cache are used without asking the hub for newer files, unless some shards of a
-    file are missing (see `incomplete`).
+    Nothing is downloaded if a cached file matches ``needs`` and no shard of a file is missing (see
+    `incomplete`). In this case the hub is not asked for newer files either.
 
     Args:
         name: `OWNER/NAME`.
@@ -30,7 +30,7 @@ def snapshot(
         patterns: The fnmatch patterns of the files to download; `*` also matches slashes. If no
             file matches, the folder is returned without files.
         ignore: The patterns of the files to leave out.
-        needs: A pattern; if no cached file matches it, the files are downloaded.
+        needs: The fnmatch pattern of the files that are needed; by default any file.
 
     Raises:
         UserError: If there is no such repository, permission is missing, or the download fails.

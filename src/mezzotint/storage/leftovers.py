@@ -83,7 +83,8 @@ def _opened(path: Path) -> Iterator[int]:
 def remove(folder: Path, name: str = "", suffix: str = "") -> None:
     """Remove the unfinished files that killed processes left in a folder.
 
-    Only unfinished versions of ``name`` (any name if empty) that end with ``suffix`` are removed.
+    If ``name`` is given, only unfinished versions of the file of this name are removed; if
+    ``suffix`` is given, only files whose names end with it.
     """
     with suppress(OSError):
         for entry in list(os.scandir(folder)):

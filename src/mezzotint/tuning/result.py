@@ -44,7 +44,7 @@ class SweepResult:
         return "\n".join([*table, *self.summary()])
 
     def summary(self) -> list[str]:
-        """Return a line for each budget, with its best settings."""
+        """Return a line with the best settings for each budget of denoiser calls."""
         return [
             f"best within {calls:>4} calls: {cell.name}, {cell.settings.steps} steps: "
             f"{_value(cell)}"

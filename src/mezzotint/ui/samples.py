@@ -78,7 +78,7 @@ def two(defaults: SampleConfig, a: dict[str, Any], b: dict[str, Any]) -> tuple[C
 def row(
     defaults: SampleConfig, settings: dict[str, Any], through: str, values: str
 ) -> tuple[Column, ...]:
-    """Return a column for each of several values of the guidance or the steps.
+    """Return a `Column` for each of several guidance scales or numbers of steps.
 
     Args:
         defaults: The model's default settings.

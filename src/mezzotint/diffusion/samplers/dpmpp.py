@@ -25,9 +25,9 @@ def dpmpp(
 
     The step is DDIM(eta)'s, with x0_hat replaced by a weighted mean, over the step, of the
     polynomial in ``lambda = ln(alpha / sigma)`` through the last ``order`` estimates (see
-    `moments`). Order 1 is DDIM. Order 2 uses the value of the polynomial in the middle of the step,
-    as published. Order 3 uses the mean itself (docs/maths.md compares it with other methods of
-    order 3).
+    `moments`). Order 1 is DDIM. Order 2 replaces the mean by the value of the polynomial in the
+    middle of the step, as published. Order 3 uses the exact mean (docs/maths.md compares it with
+    other methods of order 3).
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
