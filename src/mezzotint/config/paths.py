@@ -28,8 +28,9 @@ def located(config: T, home: Path) -> T:
     relative path that does not exist is also searched for in the run's folder and in each folder
     above it. If an absolute path does not exist, its last part is searched for in the same folders.
     A wrong match does no harm, because training and measuring check the fingerprint of the data.
-    Names of data sets and models do not change. If a path is not found and begins with ``..``, it
-    is relative to the run and becomes absolute. All other paths that are not found do not change.
+    Names of data sets and models do not change. A path that begins with ``..`` is searched for in
+    the working folder last; if it is not found, it is taken as relative to the run's folder. All
+    other paths that are not found do not change.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 

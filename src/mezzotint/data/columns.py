@@ -190,7 +190,7 @@ def _row(rows: Array, i: int) -> Array:
 
 
 def _of_array(name: str, value: Any, count: int) -> Column:
-    """Make a column from one array or tensor, whose type and shape decide what it holds."""
+    """Make a column of numbers, tags or images from an array, as its type and shape decide."""
     what = f"`condition` {name!r}" if name != "condition" else "`condition`"
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if array.shape[:1] != (count,):

@@ -98,7 +98,7 @@ class Part:
 
 @dataclass
 class Encoding:
-    """The encoding of a data set, and this process's share of it.
+    """The encoding of a data set to latents, and this process's share of the work.
 
     ``copies`` is 2 if mirror images are encoded too, else 1. ``kinds`` is 2 if the posterior
     standard deviation of each latent is kept besides the posterior mean, else 1. ``begun`` becomes

@@ -61,7 +61,7 @@ def held_out(train: Prepared) -> Prepared:
 
 
 def _mode_of(data: Prepared) -> Mode | None:
-    """Return the mode that converts another split to the channels of this data set."""
+    """Return the `mode` with which `prepare` gives another split the same channels as ``data``."""
     if data.mode is None and data.values == EIGHT_BIT:
         modes: dict[int, Mode] = {3: "rgb", 1: "grey"}
         return modes.get(data.images.shape[3])

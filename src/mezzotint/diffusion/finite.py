@@ -37,9 +37,9 @@ class Finite:
         return estimate
 
     def note(self, x0: Tensor, level: Level | None) -> None:
-        """Check an estimate, or the sampler's result if ``level`` is None.
+        """Check that an estimate, or the sampler's result if ``level`` is None, is finite.
 
-        On a CPU, this raises UserError at once if the tensor is not finite.
+        If it is not, UserError is raised: on a CPU at once, on other devices by the next `check`.
         """
         self.answers.append((level, torch.isfinite(x0).all()))
         if on_cpu(x0):

@@ -137,7 +137,7 @@ class Schedule:
         Raises:
             UserError: If ``steps`` is out of range, the spacing is unknown, the spacing is "knots"
                 but no ``knots`` are given, ``knots`` are given with another spacing, the knots do
-                not fall, or a knot lies outside the table.
+                not fall, or a knot lies more than one percent outside the table.
         """
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
             raise UserError(f"`steps` is {steps!r}: give a whole number")
@@ -162,7 +162,7 @@ class Schedule:
         return grid
 
     def row(self, i: int) -> Level:
-        """Return the level in row i of the table, from 0 to T."""
+        """Return the level in row i of the table; i is from 0 to T."""
         return Level(i - 1, float(self.alpha[i]), float(self.sigma[i]))
 
     def at(self, lam: float) -> Level:

@@ -79,11 +79,14 @@ def path(schedule: Schedule, steps: int) -> list[Level]:
 
 
 def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple[Tensor, Tensor]:
-    """Measure the cost of a step between any two levels of the fine path.
+    """Estimate the error that a single step between two levels of ``fine`` causes in the samples.
+
+    This does steps 1 to 3 of `optimised` for one batch of noise x.
 
     Returns:
-        The costs, (FINE + 1, FINE + 1) float64, infinite for steps towards more noise; and the
-        samples at the end of the fine path, in the shape of x.
+        The errors, (FINE + 1, FINE + 1) float64, of the step from each level (row) to each level
+        (column), infinite unless the step reduces the noise; and the samples from steps through all
+        levels, in the shape of x.
     """
     seen: list[tuple[Level, Tensor, Tensor]] = []
 

@@ -36,7 +36,7 @@ def from_lambda(lam: Tensor) -> Schedule:
 
 
 def _rows(T: int) -> Tensor:
-    """Return the row indices 0 to T as float64."""
+    """Return the row indices of a schedule, 0 to T, as float64."""
     return torch.arange(_counted(T) + 1, dtype=torch.float64)
 
 

@@ -179,10 +179,10 @@ def exploding(rows: Rows) -> Finding | None:
 
 
 def slowed(rows: Rows) -> Finding | None:
-    """Return a finding on whether the speed has fallen below half.
+    """Return a finding on whether the speed has fallen to less than half of what it was.
 
-    The median over the log's last quarter is compared with the median over the earlier rows. The
-    speed falls to half if another training uses the same machine, for example.
+    The median over the log's last quarter is compared with the median before. Another training on
+    the same machine can halve the speed, for example.
     """
     rate = _values(rows, "images_per_second")
     if len(rate) < FEW:

@@ -264,9 +264,8 @@ def too_few(figures: Path) -> Finding | None:
 def _effect(made: Tensor, data: Tensor, of: Callable[[Tensor], Tensor]) -> float:
     """Return Cohen's d between samples and data, in standard deviations of the data.
 
-    ``of`` computes the number to compare for each image.
-
-    The result is 0 unless the difference exceeds both `SURE` standard errors and `SEEN`.
+    ``of`` computes the number to compare for each image. The result is 0 unless the means differ by
+    more than `SURE` standard errors and by more than `SEEN` grey levels.
     """
     a, b = of(made.float()), of(data.float())
     apart = float(a.mean() - b.mean())
@@ -295,5 +294,5 @@ def _pairs(labels: Tensor) -> Tensor:
 
 
 def _spread(features: Tensor, labels: Tensor) -> float:
-    """Return the mean distance between the features (N, D) of two images with the same label."""
+    """Return the mean distance between rows of ``features`` (N, D) that have the same label."""
     return float(torch.cdist(features.double(), features.double())[_pairs(labels)].mean())

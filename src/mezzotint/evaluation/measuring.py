@@ -156,9 +156,9 @@ def measure_images(
     chosen: Sequence[str] | None = None,
     follow: Follow = lambda what, done, total: None,
 ) -> tuple[Features, list[Figure]]:
-    """Return the features and the figures of images.
+    """Return the features of images, and the figures that compare them with the reference.
 
-    Raises UserError if a metric does not exist, or none can be measured on so few images.
+    Raises UserError if a metric does not exist, or if there are too few images for any metric.
     """
     total = len(images)
     seen = metrics.features(

@@ -27,7 +27,7 @@ from mezzotint.storage.arrays import nchw
 
 @dataclass(frozen=True, eq=False)
 class Reconstructions:
-    """Figures, and the mean and standard deviation (C,) of the channels of the scaled latents."""
+    """The figures of `reconstruct`, and the mean and std (C,) of the scaled latents' channels."""
 
     figures: list[Figure]
     mean: Tensor

@@ -96,7 +96,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """The measured figures of an evaluation, their reference, and the file of drawn images.
+    """The measured figures of an evaluation, their reference, and a file that shows some images.
 
     Under torchrun only the first process has figures.
     """

@@ -71,7 +71,7 @@ class _Called(nn.Module):
 
 
 def write(folder: Path, model: Model) -> None:
-    """Write the files into a new folder.
+    """Write a new folder with the networks in ONNX, a model.json, and a script that samples.
 
     Raises UserError if the extra `onnx` is missing, if the network cannot be exported, or if the
     output of ONNX Runtime differs from the network's.

@@ -1,7 +1,7 @@
 """95 % intervals: how a figure varies between sets of samples of the same model.
 
-The intervals do not include the bias from the number of samples. The extrapolation to infinitely
-many samples estimates that bias.
+The intervals do not include the bias that a finite number of samples causes. `of_distance` also
+returns an estimate without this bias: the limit for infinitely many samples.
 """
 
 from __future__ import annotations

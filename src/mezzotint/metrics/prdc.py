@@ -18,7 +18,7 @@ PRECISION_K, DENSITY_K = 3, 5  # the k of the neighbour at which a ball ends, as
 
 
 def prdc(seen: Comparison) -> Iterator[Figure]:
-    """Yield the four figures of `neighbourhood`.
+    """Yield precision, recall, density and coverage; `neighbourhood` defines them.
 
     The samples and the reference are reduced to the same number of images.
     """

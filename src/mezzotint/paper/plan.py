@@ -208,8 +208,8 @@ def _pixels(
 
     These models differ only in their schedule and in how often training uses each noise level. As
     in the paper, they predict eps, but at the scale ``glyphs`` they predict v. They are trained
-    with AdamW, even if the recipe has Muon, because Ho et al. 2020 used Adam. They have classes, so
-    that rows with and without guidance come from the same weights.
+    with AdamW, even if the recipe has Muon, because Ho et al. 2020 used Adam. They are conditioned
+    on the class, so that table rows with and without guidance come from the same weights.
     """
     size = SCALES[options.scale]
     recipe = RECIPES[size.pixels]

@@ -148,7 +148,7 @@ class Made:
 
 
 def ready(work: Work, model: str, device: torch.device) -> Pipeline:
-    """Return a model, ready to sample its rows in the precision of the plan.
+    """Return a model in the precision of the plan, ready to make the samples of its table rows.
 
     The network is compiled for either all rows of the model or none, so that the times of the rows
     can be compared.

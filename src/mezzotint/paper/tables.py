@@ -103,7 +103,7 @@ def _parted(title: str, text: str, tables: Mapping[str, Table]) -> Section:
 
 
 def _names(results: Results, rows: Sequence[Row]) -> list[str]:
-    """Return the names of the figures that any of ``rows`` has for its full number of samples."""
+    """Return the names of the figures of ``rows`` that were measured on all samples of a row."""
     return list(dict.fromkeys(name for row in rows for name in results.figures(row)))
 
 

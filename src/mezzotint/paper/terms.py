@@ -11,12 +11,12 @@ CONFIGURATION = (
 
 
 def explained(names: Iterable[str]) -> str:
-    """Return sentences that explain the figures with these names, to show beside a table."""
+    """Return sentences that explain the measured figures ``names``, to show beside a table."""
     return " ".join(filter(None, (_explained(name) for name in dict.fromkeys(names))))
 
 
 def _explained(name: str) -> str:
-    """Return an explanation of the figure of this name; "" if there is none."""
+    """Return an explanation of the measured figure ``name``; "" if there is none."""
     if name.endswith("-inf"):
         return f'"{name}" is "{name[:-4]}", extrapolated to infinitely many samples.'
     metric, _, network = name.partition("-")

@@ -68,7 +68,7 @@ class Job(ABC):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        """Make images with the averaged weights, and return their Frechet distance in a list.
+        """Measure images made with the averaged weights; the first figure is the Frechet distance.
 
         Only the first process measures; in the other processes the list is empty. ``folder`` keeps
         the images until they are measured.

@@ -31,7 +31,7 @@ class Start:
     Attributes:
         base: The configuration before any field is changed.
         folder: The run's folder.
-        resumed: Whether ``base`` is the configuration of the run in the folder, to be resumed.
+        resumed: Whether the run in the folder is resumed; ``base`` is then its configuration.
     """
 
     base: Configuration

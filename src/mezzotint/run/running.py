@@ -42,7 +42,7 @@ def run(
     save_when_left: bool = False,
     note: str = "",
 ) -> Generator[Progress, None, None]:
-    """Train an experiment in a folder; yield before the first step and after each step.
+    """Train an experiment in a folder; yield the progress before the first step and after each.
 
     Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
     finished and saved, and Interrupted is raised. If another process dies, Died (a UserError) is

@@ -51,7 +51,7 @@ class Progress:
 
 
 class Steps:
-    """The remaining steps of a training in its folder."""
+    """The remaining steps of a training; iterate over them to carry them out."""
 
     def __init__(self, job: Job, folder: Path, accelerator: Accelerator) -> None:
         self.job, self.folder, self.accelerator = job, folder, accelerator
@@ -161,7 +161,7 @@ class Steps:
                 self.log.write(self.row)
 
     def _look(self, stop: Stop) -> Iterator[Progress]:
-        """Draw a grid of images, and measure the distance to the data, each if it is due."""
+        """Draw a grid of images if one is due; measure the distance to the data if that is due."""
         drawn = self._due(self.experiment.sample_every)
         measured = self.curve and self._due(self.experiment.evaluate_every)
         if drawn or measured:

@@ -138,8 +138,8 @@ class Copy:
     """The copy of a run's log in one tracker.
 
     The file ``RUN/NAME.jsonl``, where NAME is the tracker's name, begins with the id of the run in
-    the tracker. Then, for each row that was sent, it holds the names of the row's curves and the
-    number of images seen.
+    the tracker. Each further line is for a log row or an image grid that was sent: the number of
+    images seen, and the names of the tracker's curves that got a value.
     """
 
     def __init__(self, folder: Path, name: str) -> None:

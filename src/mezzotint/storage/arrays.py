@@ -38,7 +38,7 @@ def create(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> np.memma
 def allocate(descriptor: int, size: int) -> None:
     """Reserve a file's bytes on the disk, as zeros. Raises OSError if the disk is full.
 
-    Some systems and file systems cannot reserve space. There the file grows as it is written.
+    Some systems and file systems cannot reserve space; the file then grows as it is written.
     """
     if hasattr(os, "posix_fallocate"):
         try:

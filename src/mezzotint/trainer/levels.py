@@ -12,7 +12,7 @@ UNIFORM = 0.1  # share of the samples that are drawn uniformly; weights are at m
 
 
 def uniform(T: int, batch: int, generator: torch.Generator) -> Tensor:
-    """Draw ``batch`` timesteps of the schedule (B,), int64 from 1 to T, uniformly."""
+    """Draw ``batch`` timesteps of the schedule uniformly, as indices (B,), int64 from 1 to T."""
     return torch.randint(1, T + 1, (batch,), generator=generator, device=generator.device)
 
 
@@ -47,7 +47,7 @@ class Adaptive(nn.Module):
         self.register_buffer("size", first.diff().double(), persistent=False)
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Draw ``batch`` timesteps (B,), int64 from 1 to T, timestep i with the probability p_i."""
+        """Draw ``batch`` timesteps as `uniform` does, but timestep i with the probability p_i."""
         u = torch.rand(batch, generator=generator, device=generator.device, dtype=torch.float64)
         p = self._p()
         upper = p.cumsum(0)

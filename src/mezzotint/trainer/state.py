@@ -85,8 +85,8 @@ class TrainState:
     def divide(self, optimize: Callable[[], torch.optim.Optimizer], device: torch.device) -> None:
         """Divide weights, averages and optimizer state among all processes; move them to a device.
 
-        ``optimize`` makes the optimizer of the divided network. The undivided `average` stays where
-        it is. Call this before the first step.
+        ``optimize`` makes the optimizer of the divided network. `average` remains a whole network
+        on its present device; `gather` updates it. Call this before the first step.
         """
         self.sampled = cast(Network, self.ema.module)
         for average in (self.ema, *self.averages.values()):

@@ -46,7 +46,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The settings of a sweep's cells, the cells measured before, and the time for the rest."""
+    """A sweep's combinations of settings, those measured before, and the time for the others."""
 
     search: Search
     settings: tuple[SampleConfig, ...]

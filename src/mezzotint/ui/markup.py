@@ -78,7 +78,7 @@ def table(columns: Sequence[tuple[str, Sequence[Shown]]], slider: bool) -> str:
 
 
 def _slider(columns: int) -> str:
-    """Return a slider to put before a table: 0 shows all columns, and i only column i."""
+    """Return a slider to put before a table: at 0 it shows all columns, at i only column i."""
     return (
         '<label class="mz-slide">Show '
         f'<input type="range" min="0" max="{columns}" value="0" oninput="{SLIDE}">'

@@ -178,5 +178,8 @@ def _with_jacobian(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, 
 
 
 def _tweedie(transposed: Product, v: Tensor, level: Level) -> Tensor:
-    """Return ``V v`` with ``V = sigma^2 / alpha * J``. At alpha 0, J is 0 and so is the result."""
+    """Return ``sigma^2 / alpha * J^T v``, with the Jacobian J of x0_hat with respect to x_t.
+
+    ``transposed`` is the function ``v -> J^T v``. At alpha 0, J is 0 and so is the result.
+    """
     return level.sigma**2 / level.alpha * transposed(v) if level.alpha else torch.zeros_like(v)
