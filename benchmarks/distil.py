@@ -81,7 +81,7 @@ def measured(flags: argparse.Namespace, pipe: mz.Pipeline, images: int) -> Resul
     for calls in [fixed] if fixed else [1, 2, 4]:
         asked = {"samples": flags.samples, "steps": calls, "metrics": ("fd", "accuracy")}
         found = mz.evaluate(pipe, flags.data, **asked)
-        (name,) = (each for each in found if each.startswith("fd"))
+        name = next(each for each in found if each.startswith("fd"))
         values[str(calls)], accuracy[str(calls)] = found[name].value, found["accuracy"].value
     return Result(name, values, accuracy, images, machine("torch"))
 
@@ -147,7 +147,7 @@ def main() -> None:
 
     def of_teacher() -> Result:
         found = mz.evaluate(teacher, flags.data, samples=flags.samples, metrics=("fd", "accuracy"))
-        (name,) = (each for each in found if each.startswith("fd"))
+        name = next(each for each in found if each.startswith("fd"))
         value, right = {str(steps): found[name].value}, {str(steps): found["accuracy"].value}
         return Result(name, value, right, 0, machine("torch"))
 

@@ -242,6 +242,7 @@ def test_a_reference_is_given_as_its_file(few_glyphs, tmp_path, capsys, monkeypa
             "evaluate RUN --against WEIGHTS --against-split test",
             "--against-split cannot be used with",
         ),
+        ("evaluate RUN --against WEIGHTS --size 64", "--size cannot be used with"),
         (
             "evaluate DIGITS --against WEIGHTS",
             "is not a reference: give a file that mezzotint wrote",

@@ -394,6 +394,11 @@ def test_a_network_of_ones_own_is_measured(few_glyphs: None) -> None:
     }
 
 
+def test_a_network_that_is_given_twice_measures_once(digits) -> None:
+    found = mz.compare(digits, digits[:30], network=["glyphs", "glyphs"], metrics="fd")
+    assert [*found] == ["fd-glyphs"]
+
+
 def test_metrics_that_give_nothing_are_said(digits, monkeypatch) -> None:
     monkeypatch.setitem(mz.METRICS, "nothing", lambda seen: iter(()))
     with pytest.raises(mz.UserError, match="none of the metrics applies to these images"):

@@ -47,3 +47,14 @@ def test_statistics_that_unpack_to_gigabytes_or_are_objects(tmp_path, monkeypatc
     np.savez(tmp_path / "o.npz", mu=np.array([None]), sigma=np.array([None]))
     with pytest.raises(UserError, match=r"o\.npz cannot be read \(Object arrays"):
         statistics(tmp_path / "o.npz", inception)
+
+
+def test_statistics_beside_images_are_read(tmp_path, monkeypatch) -> None:
+    """The references of guided-diffusion hold images beside the statistics."""
+    inception = type("Inception", (), {"name": "inception-pytorch-fid", "identity": {}})()
+    inception.identity = {"network": inception.name, "weights": "", "resize": ""}
+    given = {"mu": np.zeros(2), "sigma": np.eye(2), "arr_0": np.zeros((9, 32, 32, 3), np.uint8)}
+    np.savez(tmp_path / "s.npz", **given)
+    for name, value in {"LARGEST": 1000, "FEATURES": 2}.items():
+        monkeypatch.setitem(statistics.__globals__, name, value)
+    assert statistics(tmp_path / "s.npz", inception).distance(np.ones(2), np.eye(2)) == 2

@@ -56,7 +56,8 @@ def of_model(
             "`split`, `size` and `range` describe `data`, which is missing: give `data`, or leave "
             "them out"
         )
-    if preparation.size is None and not isinstance(data, Prepared):
+    sized = preparation.size is not None
+    if not sized and not isinstance(data, Prepared):
         preparation = replace(preparation, size=pipe.size)
     warn_of_rgb(pipe.values, pipe.codec.image_shape(pipe.shape)[0])
     request.check(pipe.classes, data)
@@ -69,6 +70,8 @@ def of_model(
     share, _ = join()
     with share.first():  # the first process downloads and decodes for all
         to = own_training_set(pipe, name) if data is None else Against.of(data, preparation)
+        if sized and to.images is None:
+            raise UserError("`size` cannot be used with the file of a reference: leave it out")
         networks = request.load(pipe.classes, pipe.device, to)
     measures = [measure(network, to, pipe.size, share=share) for network in networks]
     folder = kept(pipe, how, seed, batch)

@@ -60,7 +60,7 @@ class Request:
         available. Also raises it if accuracy is the only metric of the request, and a network does
         not know the ``classes``.
         """
-        chosen = self.networks or (to.network,)
+        chosen = [*dict.fromkeys(self.networks)] or [to.network]
         anything(METRICS if self.metrics is None else self.metrics, chosen, classes)
         return [network(name, device) for name in chosen]
 

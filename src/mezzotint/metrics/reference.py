@@ -245,9 +245,13 @@ def statistics(path: Path, network: FeatureNetwork) -> Reference:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a .npz of statistics. Raises ValueError if an array is too large."""
+    """Return the statistics in a .npz, which may also hold images.
+
+    Raises ValueError if an array of statistics is too large.
+    """
     with zipfile.ZipFile(path) as archive:
-        if any(member.file_size > LARGEST for member in archive.infolist()):
+        members = [m for m in archive.infolist() if Path(m.filename).stem in STATISTICS.values()]
+        if any(member.file_size > LARGEST for member in members):
             raise ValueError(f"it holds arrays of more than {LARGEST:,} bytes")
     with np.load(path) as file:
         return {name: file[key] for name, key in STATISTICS.items() if key in file.files}
