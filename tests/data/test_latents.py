@@ -110,6 +110,13 @@ def test_more_pictures_than_are_encoded_at_once(
     torch.testing.assert_close(parts.std, whole.std)
 
 
+def test_images_of_16_bits_are_mirrored_too(data: Prepared) -> None:
+    data = replace(data, images=data.images.astype(np.uint16) * 16, fingerprint="16")
+    for i, mirrored in enumerate((False, True)):
+        mean = raw(data, mirrored)[0].astype(np.float16)
+        assert np.array_equal(made(data).moments[:, i, 0], mean)
+
+
 def test_what_is_there_is_not_encoded_again_and_nothing_else_is_taken_for_it(
     data: Prepared, cache: Path
 ) -> None:

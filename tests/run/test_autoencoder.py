@@ -214,7 +214,7 @@ def test_another_network_than_that_of_init_is_refused(trained_vae, tiny_vae, tmp
         training(net=NET)
 
 
-def test_a_taesd_is_no_beginning(tiny_vae, tmp_path: Path) -> None:
+def test_a_taesd_is_no_beginning(tiny_vae, tiny_ldm, tmp_path: Path) -> None:
     folder, blocks = tmp_path / "taesd", {"encoder": (1, 1), "decoder": (1, 1)}
     folder.mkdir()
     weights = TinyVAE(TinyVAEConfig(width=8, **blocks)).state_dict()
@@ -226,6 +226,8 @@ def test_a_taesd_is_no_beginning(tiny_vae, tmp_path: Path) -> None:
     with pytest.raises(mz.UserError, match="is a TAESD, which mezzotint cannot train"):
         finish(replace(tiny_vae, init=str(folder)), tmp_path / "run")
     assert load_codec(folder).latent_shape((3, 32, 32)) == (4, 16, 16)
+    with pytest.raises(mz.UserError, match="is a TAESD, whose latents have no variance"):
+        mz.train(tiny_ldm, vae=str(folder), posterior="sample", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -308,11 +308,21 @@ def test_data_and_settings_that_do_not_fit_the_teacher_are_refused(
     assert message(sampler="ddim").startswith("the sampler ddim is not for few-step models: choose")
     assert "set the guidance of the teacher with `scale`" in message(guidance=3.0)
     assert message(vae="other").startswith("a student works in the same space as its teacher")
+    assert message(init="cifar10") == (
+        "a student starts from the weights of its teacher: leave out `init`"
+    )
     assert message(prediction="eps").startswith("the student predicts eps, but its teacher")
     assert message(schedule="laplace").startswith("the student has another noise schedule")
     for fields in ({"blocks": 2}, {"groups": 1}, {"non_leaking": 0.1}, {"learn_variance": True}):
         assert message(**fields).startswith("the student has another network than its teacher")
     assert "a teacher that predicts x0 cannot be distilled" in message(prediction="x0")
+
+
+def test_weights_of_a_student_can_be_frozen(trained: Path, tmp_path: Path) -> None:
+    fast = mz.distil(trained, out=tmp_path / "fast", freeze=("down.*",), **TINY)
+    before = mz.load(trained).net.state_dict()
+    kept = {k for k, weight in fast.net.state_dict().items() if torch.equal(weight, before[k])}
+    assert kept == {name for name in before if name.startswith("down.")}
 
 
 def test_a_run_is_resumed_with_its_own_teacher(fast: Path, trained: Path) -> None:

@@ -43,6 +43,8 @@ def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[s
     base = made_for(student(teacher), fields)
     if fields.get("vae", base.codec.vae) != base.codec.vae:
         raise UserError("a student works in the same space as its teacher: leave out `vae`")
+    if fields.get("init"):
+        raise UserError("a student starts from the weights of its teacher: leave out `init`")
     new = start(base, out, resume)
     if not resume or not (new.folder / "config.json").exists():
         return new

@@ -11,6 +11,7 @@ from torch import Tensor
 from mezzotint.config.experiment import Experiment
 from mezzotint.data import Prepared, PreparedLatents, prepare_latents
 from mezzotint.errors import UserError
+from mezzotint.networks import TinyVAE
 from mezzotint.pipeline.codec import Codec, Latents, Pixels
 from mezzotint.pipeline.codecs import codec_of
 from mezzotint.pipeline.loading import load_codec
@@ -54,6 +55,12 @@ def encoded(
         height, width, channels = data.images.shape[1:]
         codec = replace(codec.of_size(height, width), values=data.values)
         codec.latent_shape((channels, height, width))  # refuse wrong channels before the encoding
+
+    if c.posterior == "sample" and isinstance(codec.vae, TinyVAE) and not found:
+        raise UserError(
+            f'`posterior="sample"` has no effect because {c.vae} is a TAESD, whose latents have no '
+            "variance: leave out `posterior`"
+        )
 
     def moments(images: Tensor) -> tuple[Tensor, Tensor]:
         return codec.moments(images.to(device))
