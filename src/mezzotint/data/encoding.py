@@ -118,13 +118,8 @@ class Encoding:
         return range(0, len(self.data.images), PART)
 
     def encode(self, start: int) -> Part:
-<<<<<<< HEAD
         """Encode and return the `Part` whose first image has the index ``start``."""
-        images = nchw(self.data.images[start : start + PART])
-=======
-        """Encode the part whose first image has the index ``start``."""
         images = self.data.images[start : start + PART]
->>>>>>> 4f683f81 (Refuse init for students; mirror 16-bit images before the encoding)
         kept, sums = [], LatentMoments()
         # numpy mirrors the images, because torch cannot mirror uint16.
         for batch in (images, images[:, :, ::-1])[: self.copies]:
