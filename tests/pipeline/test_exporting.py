@@ -178,7 +178,7 @@ def test_what_a_format_cannot_hold_is_refused(
         (oblong, "x is 16x8, but the DiT of diffusers needs a square: export it with"),
         (odd, "pads images of 15x16, which diffusers cannot do"),
         (replace(latents, codec=latents.codec.of_size(31, 32)), "autoencoder pads .* 31x32"),
-        (replace(of_pixels().in_precision("bf16"), original=None), "in memory only in bf16"),
+        (replace(of_pixels().in_precision("bf16"), original=None), "is in memory"),
         (replace(of_pixels(), prediction="mine"), "does not know your own prediction type 'mine'"),
     ]
     for pipe, message in cases:

@@ -101,7 +101,7 @@ def test_small_images_need_even_sides_and_no_images_as_conditions(tiny, tmp_path
     odd = mz.prepare(images, [0] * 8)
     given = mz.prepare(images[:, :8], condition={"near": images[:, :8]})
     for data in (odd, given):
-        with pytest.raises(mz.UserError, match=r"^`small_first` needs images of even height"):
+        with pytest.raises(mz.UserError, match=r"^`small_first` cannot be used with images of odd"):
             mz.train(tiny, data=data, out=tmp_path / "run", small_first=0.5, size=None)
     assert not (tmp_path / "run").exists()
 

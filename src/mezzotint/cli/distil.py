@@ -25,7 +25,7 @@ def distil(arguments: list[str]) -> Answer:
     flags = parse(default, rest, f"mezzotint distil {name}", (*OWN, *OFTEN))
     fields = given(begun.base, flags.experiment, rest)
     if "teacher" in fields:
-        raise UserError(f"the teacher is given already, {name}: leave out `teacher`")
+        raise UserError(f"the teacher is already given as {name}: leave out `teacher`")
     track = None if flags.track == "none" else flags.track
     steps = distillation(name, out=flags.out, resume=flags.resume, track=track, **fields)
     watch(steps, "distil", shown=True)

@@ -61,8 +61,9 @@ class Source:
         left_out: the other files, grouped by the reason why they are left out.
         warnings: the decisions that may not be what the user meant.
         values: a function that takes the range stated by the user, or None, and returns `Values`
-            and notes. `values` itself is None if the usual ranges apply to the decoded images: 0 to
-            255 for uint8, 0 to 65535 for uint16, and the range stated by the user for float32.
+            and notes. `values` itself is None if the decoded images need no such function: the
+            range is then 0 to 255 for uint8, 0 to 65535 for uint16, and stated by the user for
+            float32.
         columns: the conditions of the images, each with a value for every item.
         table: returns the columns that a user may name (see `Tabled`); None if there are no
             columns.

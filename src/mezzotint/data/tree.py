@@ -87,10 +87,10 @@ class Tree:
 
     Attributes:
         place: The name of the data set in messages.
-        root: The top folder, which contains all other folders and files.
+        root: The top folder, with all folders and files that are used.
         read: A function that returns the content of a file that is not an image.
-        left: What ``root`` does not contain: entries that are not files, and folders of runs or
-            their figures.
+        left: What lies in the top folder on the disk but is left out of ``root``: entries that are
+            neither files nor folders, the folders of runs, and folders with measurements of runs.
     """
 
     place: str

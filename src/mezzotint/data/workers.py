@@ -127,7 +127,7 @@ def _python() -> bool:
 
 
 def serve() -> None:
-    """Answer the requests of the parent process until it ends."""
+    """Answer the requests of the parent process until this parent ends."""
     requests, replies = sys.stdin.buffer, open(os.dup(1), "wb", _BUFFER)  # noqa: SIM115
     os.dup2(2, 1)  # the replies must not be mixed with what libraries print
     with quiet(), suppress(OSError, EOFError):

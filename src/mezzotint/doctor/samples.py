@@ -212,9 +212,9 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
     """Return a finding on whether the package's classifier recognises the classes of samples.
 
     The accuracy must be better than chance. By chance the accuracy is 1/K for K classes. An
-    accuracy above 1/K by at most `SURE` binomial standard errors counts as chance. The classifier's
-    certainty is the mean of its greatest probability. It is high for samples of a wrong class, and
-    low for samples of no class.
+    accuracy above 1/K by at most `SURE` binomial standard errors counts as chance. The finding also
+    gives the classifier's certainty, the mean of its greatest probability: if samples are not
+    recognised, it is high if they show other classes, and low if they show no class.
     """
     k = logits.shape[1]
     right, real = (

@@ -64,8 +64,8 @@ def of_model(
     pipe, facts = _ready(pipe, name, weaker, precision)
     if counts[-1] < len(pipe.classes) and not pipe.examples:
         warn(
-            f"{counts[-1]:,} samples are fewer than the {len(pipe.classes):,} classes, so they are "
-            "only of the first classes: choose more `samples`"
+            f"{counts[-1]:,} samples are fewer than the {len(pipe.classes):,} classes, so only "
+            "the first classes are sampled: choose more `samples`"
         )
     share, _ = join()
     with share.first():  # the first process downloads and decodes for all

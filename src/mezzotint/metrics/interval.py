@@ -48,7 +48,7 @@ def of_mean(values: Tensor) -> Interval:
 
 
 def around(value: float, deviation: float) -> Interval:
-    """Return the 95 % interval ``value +- 1.96 s``, where s is the standard deviation."""
+    """Return the 95 % interval of a value with the standard error ``deviation``."""
     return value - 1.96 * float(deviation), value + 1.96 * float(deviation)
 
 

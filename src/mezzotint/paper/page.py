@@ -25,7 +25,7 @@ from mezzotint.storage.machine import machine
 
 
 def write(results: Results) -> Path:
-    """Write FOLDER/report.html, and FOLDER/reproduce.md with its images; return the page's path."""
+    """Write report.html, and reproduce.md with its images; return the path of report.html."""
     folder = results.work.plan.folder
     page = folder / "report.html"
     write_text(page, render(_page(results)))

@@ -72,7 +72,7 @@ def _speed(results: Results) -> Verdict:
 
 
 def _memory(results: Results) -> Verdict:
-    """Return the verdict on DDIM's memory: the smallest peak in its table rows, against DDPM's."""
+    """Return the verdict on the memory of DDIM, from the peak memory of its rows and of DDPM."""
     ddpm, ddim = _samplers(results)
     alike = _alike(results, ddpm, ddim) if ddpm else []
     used = [found for row in alike if (found := results.rows[row]["memory"])]

@@ -95,7 +95,7 @@ def export(
     if pipe.defaults.clipping in CLIPPINGS.own and format != "safetensors":
         warn(
             f"other programs do not know your own clipping {pipe.defaults.clipping!r}: they do not "
-            "clip, so they make other images than mezzotint"
+            "clip, so their images differ from those of mezzotint"
         )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker model: export the two models separately")
@@ -163,7 +163,7 @@ def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
     if lost:
         warn(
             f"the model's defaults have `{lost[0]}`, which the exported {where} ignores, so "
-            "it makes other images than mezzotint"
+            "its images differ from those of mezzotint"
         )
 
 

@@ -162,7 +162,7 @@ class Pipeline:
         if dtype == torch.float32:
             if self.original is None or not self._is_rounded(self.original):
                 raise UserError(
-                    "the weights of this model are in memory only in bf16: load it again with "
+                    "only a bf16 copy of this model's weights is in memory: load it again with "
                     '`precision="float32"`'
                 )
             if isinstance(codec, Latents) and isinstance(self.original.codec, Latents):

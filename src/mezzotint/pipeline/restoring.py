@@ -240,11 +240,10 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...): floats on the scale on which images are in [-1, 1]; or
-            integers in the type of the model's images. If A is linear, integers must be the output
-            of A for images of this type (0 to 255 for uint8); they are converted to the output of A
-            for the same images in [-1, 1]. If A is not linear, integers are scaled to [-1, 1] as if
-            they were images.
+        y: The observations, (N, ...). Floats must be computed by A from images that are scaled to
+            [-1, 1]. Integers in the type of the model's images are scaled first: for a linear A,
+            they must be computed by A from images of this type (0 to 255 for uint8); for any other
+            A, they are scaled as if they were images.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.

@@ -172,8 +172,8 @@ class DiffusionJob(Job):
             small = round(objective.small_first * self.experiment.train.images)
             if small and (any(each.spatial for each in conditions) or shape[1] % 2 or shape[2] % 2):
                 raise UserError(
-                    "`small_first` needs images of even height and width, and no image as a "
-                    "condition: leave out `small_first`"
+                    "`small_first` cannot be used with images of odd height or width, or with an "
+                    "image as a condition: leave out `small_first`"
                 )
             task = Diffusion(*how, learned, dtype, small)
         return task.to(schedule.alpha.device)

@@ -109,10 +109,11 @@ def check_run(experiment: Configuration, folder: Path) -> None:
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
-    """Return a run's configuration ``begun``, with the user's own network, if any, from ``now``.
+    """Return the configuration with which a run goes on.
 
-    Warns if the code of this network has changed. Raises UserError if only one of ``begun`` and
-    ``now`` has a user's own network.
+    It is the configuration ``begun`` of the run's folder. If this has a user's own network, it gets
+    the network of the requested configuration ``now``. Warns if the code of this network has
+    changed. Raises UserError if only one of the two configurations has a user's own network.
     """
     was_own, is_own = (isinstance(c.net, CustomConfig) for c in (begun, now))
     if was_own != is_own:

@@ -190,7 +190,7 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
         if theirs.vae.digest != ours.vae.digest:
             raise UserError(
                 f"{init} works in the latents of another autoencoder than `vae`: pass `vae={init}` "
-                "to use its own"
+                "to use the autoencoder of this model"
             )
 
 

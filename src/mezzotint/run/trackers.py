@@ -232,7 +232,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a row of ``RUN/NAME.jsonl`` names the curves of a sent row; see `Copy`."""
+    """Return whether a line of a `Copy`'s file has names of curves and a number of images."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int
