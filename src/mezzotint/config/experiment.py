@@ -118,9 +118,7 @@ class Experiment(Settings):
                 "`conditional=False` turns off every condition: leave it out, or leave out "
                 "`condition`, `labels_from` and `image_condition`"
             )
-        student = isinstance(
-            self.objective, DistillationConfig
-        )  # starts from its teacher's weights
+        student = isinstance(self.objective, DistillationConfig)  # it has its teacher's weights
         if self.freeze and not (self.init or student or isinstance(self.net, CustomConfig)):
             raise ValueError(
                 "`freeze` without `init` keeps random weights: give `init`, the model to start from"
