@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 
@@ -128,6 +129,15 @@ def test_a_metric_of_ones_own_is_measured_by_its_name(monkeypatch: pytest.Monkey
     assert figure.low < DIM**0.5 < figure.high
     assert (figure.count, figure.against) == (400, "4,000 images of made up")
     assert "shift-pixels" in figures(gaussian(40, 0), gaussian(60, 1))
+
+
+def test_a_figure_of_a_numpy_or_torch_number_can_be_stored(monkeypatch) -> None:
+    def mean(seen: Comparison) -> Iterator[Figure]:
+        yield seen.figure("mean", np.float32(2), (torch.tensor(1.0), np.float32(3)))
+
+    monkeypatch.setitem(METRICS, "mean", mean)
+    row = figures(gaussian(20, 0), gaussian(60, 1), "mean")["mean"].row
+    assert json.loads(json.dumps(row))["value"] == 2
 
 
 def test_the_limit_comes_where_a_halfs_covariance_is_good() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -125,6 +126,25 @@ def test_the_code_is_what_was_written_and_how_layers_are_set() -> None:
     assert code(Plain()) != code(Plain(2.0))
     assert code(Plain()) != code(Loud())
     a, b = nn.Sequential(nn.Conv2d(3, 3, 3)), nn.Sequential(nn.Conv2d(3, 3, 3, stride=2))
+    assert code(a) != code(b)
+
+
+@dataclass
+class Scale:
+    value: float
+
+
+@pytest.mark.parametrize("of", [torch.tensor, np.array, np.float32, Scale, lambda x: {x}])
+def test_the_code_covers_arrays_and_settings_in_attributes(of) -> None:
+    a, b = Plain(of(1.0)), Plain(of(2.0))
+    assert code(a) == code(Plain(of(1.0)))
+    assert code(a) != code(b)
+
+
+def test_the_code_covers_buffers_that_are_not_in_the_state_dict() -> None:
+    a, b = Plain(), Plain()
+    a.register_buffer("table", torch.ones(2, dtype=torch.bfloat16), persistent=False)
+    b.register_buffer("table", torch.zeros(2, dtype=torch.bfloat16), persistent=False)
     assert code(a) != code(b)
 
 

@@ -77,7 +77,8 @@ class Comparison:
         number = f"{origin.count:,} images of " if origin.count else ""
         to = number + origin.name if compared else ""
         n = self.count if count is None else count
-        return Figure(name, value, *bounds, n, network.name, network.resize, to, note)
+        low, high = map(float, bounds)
+        return Figure(name, float(value), low, high, n, network.name, network.resize, to, note)
 
 
 def shuffled(n: int) -> Tensor:

@@ -6,16 +6,20 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from functools import partial
 from types import CellType, CodeType, FunctionType
 from typing import Any, Literal
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 from tyro.conf import Suppress
 
 from mezzotint.strict import strict
 
-PLAIN = (bool, int, float, str, type(None))
+PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, torch.dtype)
 
 
 @strict
@@ -46,7 +50,7 @@ def code(module: nn.Module) -> str:
     """Return the SHA-256 of a module's source code and of the settings of its layers.
 
     The settings of torch's own layers are their ``extra_repr``. The settings of other layers are
-    their attributes that are plain values or functions.
+    their attributes that are plain values, arrays, tensors or functions.
     """
     digest = hashlib.sha256()
     for path, layer in module.named_modules():
@@ -98,19 +102,35 @@ def name(maker: Any) -> str:
 
 
 def _settings(layer: nn.Module) -> str:
-    """Return as text the attributes of a layer, except those that every nn.Module has."""
-    own = vars(layer).keys() - vars(nn.Module()).keys()
-    return ", ".join(f"{key}={_plain(vars(layer)[key])}" for key in sorted(own))
+    """Return as text the attributes of a layer, except those that every nn.Module has.
+
+    Buffers that are not in the state dict are included.
+    """
+    own = {key: value for key, value in vars(layer).items() if key not in vars(nn.Module())}
+    own |= {key: layer._buffers[key] for key in layer._non_persistent_buffers_set}
+    return ", ".join(f"{key}={_plain(own[key])}" for key in sorted(own))
 
 
 def _plain(value: Any) -> str:
-    """Return the repr of plain values, the name of a function, or "" for anything else."""
+    """Return the repr of plain values, a digest of arrays and tensors, or a function's name.
+
+    Return "" for anything else.
+    """
     if isinstance(value, PLAIN):
         return repr(value)
     if isinstance(value, list | tuple):
         return f"({', '.join(map(_plain, value))})"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_plain(k)}: {_plain(v)}' for k, v in value.items())}}}"
+    if isinstance(value, set | frozenset):
+        return str(sorted(map(_plain, value)))
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain({field.name: getattr(value, field.name) for field in fields(value)})
+    if isinstance(value, Tensor) and value.layout == torch.strided:
+        rows = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
+        return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(rows.tobytes()).hexdigest()}"
+    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
     return str(getattr(value, "__qualname__", ""))
 
 
