@@ -173,10 +173,14 @@ def test_what_a_format_cannot_hold_is_refused(
     oblong = pipeline(DiT(TRANSFORMER, 3, 3), (3, 16, 8))
     odd, latents = replace(of_pixels(), shape=(3, 15, 16)), in_latents(1)
     assert isinstance(latents.codec, Latents)
+    bare = pipeline(UNet(SMALL, 3, 3), (3, SIDE, SIDE), classes=())
+    with pytest.raises(mz.UserError, match="leaves out"):
+        bare.save(tmp_path / "model")
     cases = [
         (pipeline(Own(), (3, SIDE, SIDE)), "does not support a network of class Custom"),
         (oblong, "x is 16x8, but the DiT of diffusers needs a square: export it with"),
         (odd, "pads images of 15x16, which diffusers cannot do"),
+        (bare, "the network has conditions that the pipeline leaves out: give"),
         (replace(latents, codec=latents.codec.of_size(31, 32)), "autoencoder pads .* 31x32"),
         (replace(of_pixels().in_precision("bf16"), original=None), "is in memory"),
         (replace(of_pixels(), prediction="mine"), "does not know your own prediction type 'mine'"),

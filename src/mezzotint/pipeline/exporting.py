@@ -173,6 +173,7 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
     The patch is the side of the squares of pixels that are folded into channels before the network.
     Raises UserError for a network or a size that diffusers does not support.
     """
+    saved.check_conditions(pipe)
     net, (channels, height, width) = pipe.net, pipe.shape
     if not isinstance(net, UNet | UNet2D | DiT):
         raise UserError(

@@ -74,6 +74,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
         )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker model: save the two models separately")
+    check_conditions(pipe)
     if folder.exists() and not (folder / NAME).exists():
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} exists and is not a saved model: choose another folder")
@@ -110,6 +111,18 @@ def save(pipe: Pipeline, folder: Path) -> Path:
         del said["few_step"]  # so that older versions can read models without few steps
     facts = {"pipeline": said, "state": state}
     return checkpoint.write(folder, weights, facts)
+
+
+def check_conditions(pipe: Pipeline) -> None:
+    """Raise UserError if a pipeline leaves out the conditions of its network.
+
+    A saved or exported network has as many embeddings as the pipeline has classes and conditions.
+    """
+    if len(pipe.net.conditions) != len(pipe.every):
+        raise UserError(
+            "the network has conditions that the pipeline leaves out: give the pipeline the "
+            "`classes` and `conditions` of the network before you save or export it"
+        )
 
 
 def is_saved(folder: Path) -> bool:
