@@ -123,7 +123,8 @@ KNOTS = (14.6, 6.3, 3.8, 2.2, 1.3, 0.86, 0.56, 0.38, 0.23, 0.12, 0.06)
 
 
 def test_a_grid_of_as_many_steps_as_knots_goes_through_each() -> None:
-    assert ratios(linear(1000).grid(len(KNOTS), "knots", KNOTS)) == pytest.approx(KNOTS)
+    for knots in (KNOTS, np.array(KNOTS)):
+        assert ratios(linear(1000).grid(len(KNOTS), "knots", knots)) == pytest.approx(KNOTS)
 
 
 @pytest.mark.parametrize("steps", [2, 5, 21, 50])

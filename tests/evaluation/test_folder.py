@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 import mezzotint as mz
+from mezzotint.data.values import Values
+from mezzotint.pipeline.codec import Pixels
 
 
 def test_a_folder_holds_the_samples_and_their_grid_is_beside_it(trained: Path, tmp_path) -> None:
@@ -51,6 +53,16 @@ def test_a_sample_that_was_deleted_is_made_again(trained: Path, tmp_path: Path) 
     (out / "000001.png").unlink()
     assert mz.write_samples(pipe, out, 4).equal(made)
     assert (out / "000001.png").read_bytes() == was
+
+
+def test_a_png_file_does_not_stand_in_for_the_array_that_it_shows(tmp_path: Path) -> None:
+    codec = Pixels(Values("float32", -1, 1))
+    pipe = mz.Pipeline(lambda x, t, c: 0 * x, mz.cosine(10), "v", (2, 8, 8), codec=codec)
+    made = mz.write_samples(pipe, tmp_path / "out", 2)
+    assert mz.write_samples(pipe, tmp_path / "out", 2).equal(made)
+    (tmp_path / "out" / "000000.npy").unlink()
+    with pytest.raises(mz.UserError, match=r"000000\.npy is missing or damaged: delete .*0\.png"):
+        mz.write_samples(pipe, tmp_path / "out", 2)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class Schedule:
         if not 1 <= steps <= len(self):
             raise UserError(f"`steps` is {steps}: choose 1 to {len(self)}, the schedule's length")
         SPACINGS.check(spacing, KNOTS)
-        if bool(knots) != (spacing == KNOTS):
+        if (len(knots) > 0) != (spacing == KNOTS):
             raise UserError(
                 '`knots` and `spacing="knots"` belong together: give both or neither of them'
             )

@@ -22,13 +22,13 @@ from torch import Tensor
 
 from mezzotint.config.sampling import chosen
 from mezzotint.data.formats import SUFFIXES
-from mezzotint.data.values import Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.writing import write_share
 from mezzotint.networks.conditions import Given, Labels
 from mezzotint.pipeline import own
 from mezzotint.pipeline.conditioning import labels_of
+from mezzotint.pipeline.editing import image_shape
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.sampling import SampleRequest, rows_of
@@ -99,7 +99,7 @@ def write_samples(
     every = labels_of(pipe, given)
     with share.first():  # because a grid may have to be optimised
         facts = made_by(pipe, given, labels is condition is None, seed, settings)
-        found, before = _there(out, facts, pipe.values)
+        found, before = _there(out, facts, pipe)
     if n <= len(found):
         return found[:n]
     mark = {**facts, "n": max(n, before)}
@@ -116,16 +116,16 @@ def write_samples(
     how, rows = chosen(pipe.defaults, settings), rows_of(given, range(len(found), n))
     images = torch.cat([found, write_share(pipe, out, request, how, rows, share, grid, follow)])
     if share.count > 1:
-        images = _together(out, facts, pipe.values, n, share)
+        images = _together(out, facts, pipe, n, share)
     if not share.number:
         grid(images[len(found) :])
     return images
 
 
-def _together(out: Path, facts: dict[str, Any], values: Values, n: int, share: Share) -> Tensor:
+def _together(out: Path, facts: dict[str, Any], pipe: Pipeline, n: int, share: Share) -> Tensor:
     """Wait for all processes, and return the samples that they have written."""
     share.wait()
-    images, _ = _there(out, facts, values)
+    images, _ = _there(out, facts, pipe)
     if len(images) < n:
         raise UserError(
             f"{out} lacks the samples that other processes have made: choose an `out` on a disk "
@@ -171,7 +171,7 @@ def _digest(given: Given | None, name: str) -> str:
     return hashlib.sha256((rows[:1] if same else rows).numpy().tobytes()).hexdigest()[:16]
 
 
-def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, int]:
+def _there(out: Path, facts: dict[str, Any], pipe: Pipeline) -> tuple[Tensor, int]:
     """Return the samples that a folder holds, and the number of samples requested earlier.
 
     The samples are (N, C, H, W), from 000000 up to the first missing number. Raises UserError for
@@ -189,7 +189,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
         others = [found[-1]]
     if others:
         raise UserError(f"{out} holds other images, such as {others[0].name}: choose another `out`")
-    none = torch.empty(0, dtype=values.tensor_dtype)
+    none = torch.empty(0, dtype=pipe.values.tensor_dtype)
     if not found:
         return none, 0
     mark.setdefault("prediction", facts["prediction"])  # earlier versions did not record it
@@ -202,7 +202,7 @@ def _there(out: Path, facts: dict[str, Any], values: Values) -> tuple[Tensor, in
             )
         was, now = (_short(each[name]) for each in (mark, facts))
         raise UserError(f"{holds} made with `{name}={was}`, not {now}: choose another `out`")
-    images = [_read(out / f"{i:06d}.png") for i in range(_unbroken(found))]
+    images = [_read(out / f"{i:06d}.png", pipe) for i in range(_unbroken(found))]
     return nchw(np.stack(images)) if images else none, mark["n"]
 
 
@@ -222,18 +222,23 @@ def _unbroken(found: list[Path]) -> int:
     return next((i for i, path in enumerate(found) if int(path.stem) != i), len(found))
 
 
-def _read(path: Path) -> np.ndarray:
-    """Read a sample (H, W, C) from a .npy file if there is one, else from a PNG file."""
-    values = path.with_suffix(".npy")
+def _read(path: Path, pipe: Pipeline) -> np.ndarray:
+    """Read a sample (H, W, C) of a model from a PNG file, or from the .npy file that it shows."""
+    channels, height, width = image_shape(pipe)
+    values = path if pipe.values.fits_png(channels) else path.with_suffix(".npy")
     try:
-        if values.exists():
-            whole: np.ndarray = np.load(regular(values))
-            return whole
-        with Image.open(regular(path), formats=["PNG"]) as image:
-            array = np.asarray(image)
+        if values.suffix == ".npy":
+            array: np.ndarray = np.load(regular(values))
+        else:
+            with Image.open(regular(values), formats=["PNG"]) as image:
+                array = np.asarray(image).reshape(height, width, -1)
+        if array.shape != (height, width, channels) or str(array.dtype) != pipe.values.dtype:
+            raise ValueError
     except (OSError, SyntaxError, ValueError):
-        raise UserError(f"{path} is damaged: delete it, and it will be made again") from None
-    return array if array.ndim == 3 else array[:, :, None]
+        raise UserError(
+            f"{values} is missing or damaged: delete {path}, and it will be made again"
+        ) from None
+    return array
 
 
 def _mark(out: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mezzotint.devices import on_cpu
 from mezzotint.errors import Registry, UserError
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts RGB to L
@@ -113,6 +114,11 @@ def mask(known: Tensor) -> Operator:
 
     ``known`` has values 0 and 1, and the shape (c, H, W) or (B, c, H, W), where c is 1 or C.
     """
+    if on_cpu(known) and not ((known == 0) | (known == 1)).all():  # other devices would be slow
+        raise UserError(
+            "the mask of an operator has values other than 0 and 1: give 1 where pixels are known, "
+            "and 0 elsewhere"
+        )
     there = _copied(known)
     return Operator(lambda x: x * there(x))
 
