@@ -14,7 +14,9 @@ import mezzotint as mz
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Autoencoder, Experiment
 from mezzotint.networks import passing
+from mezzotint.networks.conditions import ClassCondition
 from mezzotint.pipeline.codec import Latents
+from mezzotint.pipeline.conditioning import unlearned
 from mezzotint.run import run
 from mezzotint.storage import checkpoint
 from mezzotint.storage.log import read
@@ -411,6 +413,13 @@ def test_a_setting_of_a_term_that_is_turned_off_is_refused(
 def test_a_setting_of_what_is_turned_off_is_refused(tiny, tmp_path, fields, message) -> None:
     with pytest.raises(mz.UserError, match=message):
         mz.training(tiny, out=tmp_path / "run", conditional=False, **fields)
+
+
+def test_a_training_that_always_drops_the_labels_says_so(tiny: Experiment) -> None:
+    always = replace(tiny.objective, label_dropout=1.0)
+    assert "learns nothing about its conditions" in unlearned(always, [ClassCondition(("a", "b"))])
+    assert not unlearned(always, [])
+    assert not unlearned(tiny.objective, [ClassCondition(("a", "b"))])
 
 
 def test_a_training_that_never_drops_the_labels_says_so(tiny: Experiment, tmp_path: Path) -> None:

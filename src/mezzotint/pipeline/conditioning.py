@@ -61,10 +61,16 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
     }
 
 
-def never_dropped(objective: object, conditions: Sequence[Condition]) -> str:
-    """Return a warning if the training with an objective never dropped a condition, else ""."""
-    if not conditions or getattr(objective, "label_dropout", True):
+def unlearned(objective: object, conditions: Sequence[Condition]) -> str:
+    """Return a warning if a training always or never drops the conditions, else ""."""
+    dropout = getattr(objective, "label_dropout", None)
+    if not conditions or dropout not in (0, 1):
         return ""
+    if dropout:
+        return (
+            "the training has `label_dropout=1`, so the model learns nothing about its conditions: "
+            "sample with `guidance=0`, or train with a lower `label_dropout`"
+        )
     return (
         "the training has `label_dropout=0`, so guidance and samples without a condition are "
         "meaningless: sample with a condition and `guidance=1`"

@@ -33,7 +33,7 @@ from mezzotint.pipeline.codecs import (
     latents,
     scale,
 )
-from mezzotint.pipeline.conditioning import never_dropped
+from mezzotint.pipeline.conditioning import unlearned
 from mezzotint.pipeline.fetching import CODEC, HUB, MODEL, fetched
 from mezzotint.pipeline.foreign import read_codec, read_pipeline
 from mezzotint.pipeline.pipeline import Pipeline
@@ -323,7 +323,7 @@ def _from_checkpoint(folder: Path, home: Path, device: torch.device, own: Any) -
     more = conditions_of(folder)
     defaults = config.sampling([*state["classes"], *more["conditions"]])
     net = config.network(channels, len(state["classes"]), more["conditions"])
-    if note := never_dropped(config.objective, every(state["classes"], more["conditions"])):
+    if note := unlearned(config.objective, every(state["classes"], more["conditions"])):
         warn(f"{home}: {note}")
     return Pipeline(
         **more,

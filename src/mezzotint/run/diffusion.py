@@ -33,7 +33,7 @@ from mezzotint.networks.custom import Custom, check
 from mezzotint.networks.precision import compute_dtype
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.codecs import conditioned, conditions_of, described, tensors
-from mezzotint.pipeline.conditioning import never_dropped
+from mezzotint.pipeline.conditioning import unlearned
 from mezzotint.pipeline.few_step import made_for
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import Share
@@ -117,7 +117,7 @@ class DiffusionJob(Job):
                 "if conditions depend on left and right"
             )
             self.beginning = "; ".join(filter(None, [self.beginning, note]))
-        if note := never_dropped(experiment.objective, every(classes, others)):
+        if note := unlearned(experiment.objective, every(classes, others)):
             warn(note)
         schedule = noise.build()
         if not self.teacher and (note := shows_image(schedule, shape)):
