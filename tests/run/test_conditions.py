@@ -80,6 +80,19 @@ def test_a_latent_model_folds_the_image(tiny_ldm, data, tmp_path) -> None:
     assert pipe.sample(2, condition={"small": data.condition["small"][:2]}).shape == (2, 3, 32, 32)
 
 
+def test_numbers_are_scaled_as_the_model_scales_them_that_a_training_starts_from(
+    tiny, data, tmp_path
+) -> None:
+    pose, images = data.condition["pose"], data.images
+    first, second = (mz.prepare(images, condition={"pose": k * pose}) for k in (1, 3))
+    theirs = mz.train(tiny, data=first, out=tmp_path / "first", images=8).conditions[0]
+    init = str(tmp_path / "first")
+    pipe = mz.train(tiny, data=second, init=init, out=tmp_path / "second", images=8)
+    assert (pipe.conditions[0].mean, pipe.conditions[0].std) == (theirs.mean, theirs.std)
+    fast = mz.distil(tmp_path / "second", out=tmp_path / "fast", images=8)
+    assert fast.conditions == pipe.conditions
+
+
 def test_a_condition_is_added_to_a_model_that_is_trained(tiny, trained, tmp_path) -> None:
     fields = {"condition": ("rotation", "hue"), "images": 8}
     note = next(mz.training(tiny, out=tmp_path / "a", init=str(trained), **fields)).note

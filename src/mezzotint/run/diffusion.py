@@ -86,9 +86,10 @@ class DiffusionJob(Job):
             )
         classes = self.data.classes if c.conditional else ()
         others = _fitted(self.data.conditions if c.conditional else (), shape, c.non_leaking)
-        if others and experiment.init:  # a checkpoint has the scaled conditions already
+        if others and (model := self.teacher or experiment.init):
+            # A checkpoint has the scaled conditions already.
             before = conditions_of(found)["conditions"] if found else ()
-            others = before or scaled_as(others, experiment.init)
+            others = before or scaled_as(others, model)
         self.facts = {
             "shape": shape,
             "classes": classes,

@@ -44,13 +44,14 @@ def network_of(init: str, folder: Path) -> NetConfig:
     return found
 
 
-def scaled_as(conditions: Sequence[Condition], init: str) -> tuple[Condition, ...]:
-    """Scale conditions as the model ``init`` scales them, because its weights expect that scale.
+def scaled_as(conditions: Sequence[Condition], model: Pipeline | str) -> tuple[Condition, ...]:
+    """Scale conditions as a model scales them, because its weights expect that scale.
 
     Each NumbersCondition gets the mean and the standard deviation of the NumbersCondition in
-    ``init`` that has the same name and as many numbers. Other conditions are returned unchanged.
+    ``model`` that has the same name and as many numbers. Other conditions are returned unchanged.
     """
-    theirs = {each.name: each for each in _loaded(init).conditions}
+    pipe = _loaded(model) if isinstance(model, str) else model
+    theirs = {each.name: each for each in pipe.conditions}
 
     def scaled(each: Condition) -> Condition:
         known = theirs.get(each.name)
