@@ -70,7 +70,7 @@ def test_shuffled_collapsed_and_copied_samples_are_named(digits) -> None:
     assert samples.memorised(training[:130], training, None).severity == "wrong"
 
 
-def test_samples_are_of_classes_from_first_to_last() -> None:
+def test_samples_have_the_frequencies_of_the_classes() -> None:
     asked: list[list[int] | None] = []
 
     def sample(count: int, labels: list[int] | None = None, **settings: object) -> torch.Tensor:
@@ -79,10 +79,11 @@ def test_samples_are_of_classes_from_first_to_last() -> None:
 
     pipe = SimpleNamespace(defaults=mz.SampleConfig(steps=2), examples={}, sample=sample)
     pipe.labels = lambda count: [i % len(pipe.classes) for i in range(count)]
-    data = mz.prepare(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
-    for pipe.classes in (tuple(map(str, range(40))), tuple("abc")):
+    for labels in ([*range(40)], [0, 1, 2], [0] * 7 + [1] * 3):
+        pipe.classes = tuple(map(str, range(max(labels) + 1)))
+        data = mz.prepare(torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8), labels)
         next(samples.look(pipe, None, data, 10, lambda *_: None))
-    assert asked == [[0, 4, 8, 12, 16, 20, 24, 28, 32, 36], None]
+    assert asked == [[0, 4, 8, 12, 16, 20, 24, 28, 32, 36], None, [0] * 7 + [1] * 3]
 
 
 def test_few_samples_measured_are_named(tmp_path: Path) -> None:

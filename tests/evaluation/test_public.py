@@ -173,8 +173,15 @@ def test_fewer_samples_than_classes_cause_a_warning(digits) -> None:
     names = tuple(map(str, range(13)))
     pipe = mz.Pipeline(lambda x, t, labels: 0 * x, mz.cosine(10), "x0", (3, 32, 32), names)
     how = {"samples": 12, "metrics": "fd", "network": "glyphs", "steps": 1}
-    with pytest.warns(UserWarning, match="12 samples are fewer than the 13 classes, so they are"):
+    with pytest.warns(UserWarning, match="12 samples are fewer than the 13 classes, so only the"):
         mz.evaluate(pipe, digits, **how)
+
+
+def test_uneven_classes_cause_a_warning(digits) -> None:
+    pipe = mz.Pipeline(lambda x, t, k: 0 * x, mz.cosine(10), "x0", (3, 32, 32), ("a", "b"))
+    data = mz.prepare(digits, np.arange(40) // 30, classes=("a", "b"))
+    with pytest.warns(UserWarning, match="have 10 to 30 images, but the samples are of all"):
+        mz.evaluate(pipe, data, samples=10, metrics="fd", network="glyphs", steps=1)
 
 
 def test_other_data_and_a_weaker_model_are_used(trained: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,10 +50,13 @@ def look(
     if pipe.defaults.calls > CALLS:
         steps = min(CALLS, len(pipe.schedule))
         few = {"sampler": "ddim", "steps": steps, "spacing": "trailing"}
-    given, every = pipe.labels(count), len(pipe.classes)
-    if every > count and not pipe.examples:  # all classes in turn would be the first classes only
-        given = [i * every // count for i in range(count)]
-        few["labels"] = given
+    given = pipe.labels(count)
+    if given is not None and pipe.classes and not pipe.examples:
+        like = np.sort(data.labels)[np.arange(count) * len(data) // count]
+        counts = [np.bincount(labels, minlength=len(pipe.classes)) for labels in (given, like)]
+        # If the classes are many or uneven, samples of all in turn would differ from the data.
+        if len(pipe.classes) > count or np.ptp(counts[0] - counts[1]) > 2:
+            given = few["labels"] = like.tolist()
     made = pipe.sample(count, on_step=lambda done, calls: follow("samples", done, calls), **few)
     real, real_labels = some(data, COMPARED)
     made, real = (data.values.in_eight_bits(images) for images in (made, real))

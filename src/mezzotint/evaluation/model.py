@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mezzotint.config.sampling import chosen
 from mezzotint.data import Prepared
 from mezzotint.data.rgb import warn_of_rgb
@@ -21,6 +23,8 @@ from mezzotint.networks.precision import named
 from mezzotint.pipeline.loading import load
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import join
+
+UNEVEN = 0.1  # the share of the samples that would need another class to be like the data
 
 
 def of_model(
@@ -73,6 +77,7 @@ def of_model(
         if sized and to.images is None:
             raise UserError("`size` cannot be used with the file of a reference: leave it out")
         networks = request.load(pipe.classes, pipe.device, to)
+    _warn_of_uneven(pipe, to)
     measures = [measure(network, to, pipe.size, share=share) for network in networks]
     folder = kept(pipe, how, seed, batch)
     facts |= {"pictures": folder.name, **asdict(how), "seed": seed, "batch": batch}
@@ -94,6 +99,20 @@ def of_model(
     every = [figure for _, figures in found[-len(measures) :] for figure in figures]
     images = pipe.values.rgb(next(stored(folder, 0, SHOWN, batch)))
     return Found(every, to, draw_nearest(request.out, to, measures[-1], found[-1][0], images))
+
+
+def _warn_of_uneven(pipe: Pipeline, to: Against) -> None:
+    """Warn if the classes of the reference are far less even than those of the samples."""
+    if to.images is None or pipe.examples or not pipe.classes or to.images.classes != pipe.classes:
+        return
+    counts = np.bincount(to.images.labels, minlength=len(pipe.classes))
+    shares = counts / counts.sum()
+    if np.abs(shares - 1 / len(shares)).sum() / 2 > UNEVEN:
+        warn(
+            f"the classes of {to.name} have {counts.min():,} to {counts.max():,} images, but the "
+            "samples are of all classes in turn, so distances are too high: for a fair distance, "
+            "sample labels as frequent as in the data, and pass the samples to mz.compare"
+        )
 
 
 def _ready(
