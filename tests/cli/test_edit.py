@@ -86,6 +86,7 @@ def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
         ("run vary a.png --labels z", "there is no class 'z'"),
         ("run inpaint a.png", "inpaint needs --mask: give an image"),
         ("run enlarge small.png", "enlarge needs image files and then a factor"),
+        ("run enlarge a.png 64 --fit", "the factor is 64: choose 2 to 32"),
         ("run enlarge a.png 2", "a.png is 32x32, but the model's images are 16x16"),
         ("run interpolate a.png", "interpolate needs two images, not 1"),
         ("run interpolate a.png b.png --sampler heun", "interpolate always uses the sampler ddim"),

@@ -283,11 +283,13 @@ def _outpaint(pipe: Pipeline, words: list[str], flags: OutpaintFlags, follow: Fo
 
 def _enlarge(pipe: Pipeline, words: list[str], flags: EnlargeFlags, follow: Follow) -> Edited:
     *paths, factor = words
-    if not factor.isdigit() or not paths or int(factor) < 2:
+    if not factor.isdecimal() or not paths or int(factor) < 2:
         raise UserError(
             f"enlarge needs image files and then a factor, not {' '.join(words)!r}: give a whole "
             "number of 2 or more after the files, such as photo.png 4"
         )
+    if int(factor) > min(pipe.size):
+        raise UserError(f"the factor is {factor}: choose 2 to {min(pipe.size)}")
     height, width = (side // int(factor) for side in pipe.size)
     small = read_images(paths, (height, width), fit=flags.fit, **_images_of(pipe))
     shared = _shared(pipe, flags, follow)
