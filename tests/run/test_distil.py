@@ -150,6 +150,12 @@ def test_another_length_that_changes_the_method_is_told(
     assert told == [step <= i for i in range(8)]
 
 
+def test_another_clipping_of_the_teacher_is_told(trained: Path, tiny: Experiment) -> None:
+    changes = {"sample.clipping": ("static", "none")}
+    assert "that are clipped differently" in in_words(changes, short(trained, "multistep"), 1)
+    assert in_words(changes, tiny, 1) == "changed: clipping static -> none"
+
+
 def test_a_student_samples_in_one_evaluation_a_call(
     fast: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,5 +65,7 @@ def in_words(
         ]
         if phases[0] != phases[1]:
             why.append("the method divides a training of another length differently")
+    if "sample.clipping" in changes and isinstance(objective, DistillationConfig):
+        why.append("the student learns from images of the teacher that are clipped differently")
     lost = f" (the result will not be bit-identical: {'; '.join(why)})" if why else ""
     return f"changed: {', '.join(said)}{lost}" if said else ""
