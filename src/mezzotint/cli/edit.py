@@ -90,7 +90,7 @@ class InpaintFlags(EditFlags):
     mask: Path | None = None
     """An image of the model's size: white is filled in, black is kept, grey is blended."""
     method: str | None = None
-    """repaint, or a posterior method: ddnm, pigdm, dps, mmps."""
+    """repaint, which always makes DDPM's steps, or a posterior method: ddnm, pigdm, dps, mmps."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class OutpaintFlags(EditFlags):
     """Pixels to add on each side; 0 means a quarter of the shorter side. The given images and this
     border together must have the model's size; --fit scales the images."""
     method: str | None = None
-    """repaint, or a posterior method: ddnm, pigdm, dps, mmps."""
+    """repaint, which always makes DDPM's steps, or a posterior method: ddnm, pigdm, dps, mmps."""
 
 
 @dataclass(frozen=True)
