@@ -141,6 +141,23 @@ def test_nothing_is_overwritten(here: Path) -> None:
             write_edited(again, images)
 
 
+def test_images_that_cannot_be_written_are_refused_before_the_work(here: Path) -> None:
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    for wrong in (images / 255, images.numpy(), images[0], images[:0], images.int()):
+        with pytest.raises(mz.UserError, match=r"`images` is .* give a tensor of uint8 images"):
+            write_edited("out", wrong)
+    with pytest.raises(mz.UserError, match=r"`given` is .* images \(N, 3, 8, 8\)"):
+        write_edited("out", images, images[:, :, :4])
+    with pytest.raises(mz.UserError, match="`mask` is not a tensor"):
+        write_edited("out", images, mask=np.zeros((8, 8)))
+    assert not Path("out").exists()
+    mask = torch.zeros(8, 8, dtype=torch.uint8)
+    mask[2:6] = 255
+    white = np.asarray(Image.open(write_edited("out", images, mask=mask)))[2:98, -100:] == 255
+    bools = np.asarray(Image.open(write_edited("bool", images, mask=mask > 0)))[2:98, -100:] == 255
+    assert (white == bools).all()
+
+
 def test_conditions_are_those_of_python(here: Path, capsys: CapSys) -> None:
     heat = mz.NumbersCondition("heat", (300.0,), (20.0,), (240.0,), (360.0,))
     shape = mz.UNetConfig(channels=(8,), blocks=1, attention=(), groups=4)

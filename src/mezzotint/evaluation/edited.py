@@ -18,6 +18,7 @@ from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
 from mezzotint.evaluation.film import FRAME, write_film
 from mezzotint.evaluation.writing import save_image
+from mezzotint.pipeline.restoring import shares
 from mezzotint.storage import files
 from mezzotint.storage.arrays import nchw
 
@@ -56,7 +57,7 @@ def read_images(
             raise UserError(f"{path}: {error}") from None
         if pixels.ndim != 3:
             raise UserError(f"{path} has the shape {pixels.shape}: give one image, (H, W, C)")
-        if pixels.shape[:2] != size and not fit:
+        if pixels.shape[:2] != (height, width) and not fit:
             raise UserError(
                 f"{path} is {pixels.shape[0]}x{pixels.shape[1]}, but the model's images are "
                 f"{height}x{width} (height x width): pass `fit=True` to scale and crop it"
@@ -67,7 +68,7 @@ def read_images(
                 f"model's images are {values.dtype} of {counted(channels, 'channel')}: give a file "
                 "with the model's type and channels"
             )
-        images.append(fitted(pixels, size, alpha=values.alpha))
+        images.append(fitted(pixels, (height, width), alpha=values.alpha))
     return nchw(np.stack(images))
 
 
@@ -108,7 +109,7 @@ def write_edited(
     Args:
         out: The folder, which must be empty or not exist.
         images: (N, C, H, W).
-        given: The original images, of the same shape, for the strip.
+        given: The original images, of the same size and channels, for the strip.
         mask: The mask of filled-in pixels, (H, W) or (N, H, W), from 0 to 1, for the strip.
         animate: Whether to write the animation.
         values: The type and the range of the images' values, `Pipeline.values`.
@@ -117,9 +118,14 @@ def write_edited(
         The strip's path.
 
     Raises:
-        UserError: If the folder is not empty, ``out.png`` or ``out.webp`` exists, or a file cannot
-            be written.
+        UserError: If the folder is not empty, ``out.png`` or ``out.webp`` exists, a file cannot be
+            written, or the images or the mask have another type or shape.
     """
+    _check("images", images, values)
+    if given is not None:
+        _check("given", given, values, images.shape[1:])
+    if mask is not None and (not isinstance(mask, Tensor) or mask.shape[-2:] != images.shape[-2:]):
+        raise UserError("`mask` is not a tensor of the images' height and width: give (H, W)")
     folder, strip, film = free_place(out)
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
@@ -137,6 +143,18 @@ def write_edited(
         back = frames[-2:0:-1]
         write_film(film, [*frames, *back], FRAME)
     return strip
+
+
+def _check(name: str, x: Tensor, values: Values, shape: Sequence[int] | None = None) -> None:
+    """Raise UserError unless the argument ``name`` is images (N, C, H, W) of the type ``values``.
+
+    If ``shape`` is given, it is the (C, H, W) that they must have.
+    """
+    images = isinstance(x, Tensor) and x.ndim == 4 and len(x) and x.dtype == values.tensor_dtype
+    if not images or (shape is not None and x.shape[1:] != shape):
+        found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        wanted = f"(N, {', '.join(map(str, shape or 'CHW'))})"
+        raise UserError(f"`{name}` is {found}: give a tensor of {values.dtype} images {wanted}")
 
 
 def free_place(out: str | Path) -> tuple[Path, Path, Path]:
@@ -158,7 +176,7 @@ def _shown(mask: Tensor | None, images: Tensor) -> Tensor | None:
     """Convert a mask to images in which filled-in pixels are white; None if there is no mask."""
     if mask is None:
         return None
-    grey = (255 * mask.float()).round().to(torch.uint8).reshape(-1, 1, *mask.shape[-2:])
+    grey = (255 * shares(mask)).round().to(torch.uint8).reshape(-1, 1, *mask.shape[-2:])
     return grey.expand(len(grey), images.shape[1], -1, -1)
 
 
