@@ -415,6 +415,22 @@ def test_a_setting_of_what_is_turned_off_is_refused(tiny, tmp_path, fields, mess
         mz.training(tiny, out=tmp_path / "run", conditional=False, **fields)
 
 
+def test_each_of_several_trainings_has_its_own_network(data, tmp_path: Path) -> None:
+    nets = [own() for _ in range(2)]
+    trainings = [training(data=data, net=net, out=tmp_path / str(i)) for i, net in enumerate(nets)]
+    for net, steps in zip(nets, trainings, strict=True):
+        next(steps)
+        weights = steps.gi_frame.f_locals["job"].state.net.state_dict()
+        assert all(torch.equal(weights[k], v) for k, v in net.state_dict().items())
+        steps.close()
+
+
+def test_gradients_that_are_turned_off_after_the_call_are_named(tiny, tmp_path: Path) -> None:
+    steps = mz.training(tiny, out=tmp_path / "run")
+    with torch.no_grad(), pytest.raises(mz.UserError, match="needs gradients, but they are turned"):
+        next(steps)
+
+
 def test_a_training_that_always_drops_the_labels_says_so(tiny: Experiment) -> None:
     always = replace(tiny.objective, label_dropout=1.0)
     assert "learns nothing about its conditions" in unlearned(always, [ClassCondition(("a", "b"))])

@@ -70,6 +70,16 @@ def made(config: CustomConfig) -> nn.Module:
     return _PASSED[_key(config)]()
 
 
+def held(config: object) -> Callable[[], None]:
+    """Return a function that makes `made` build the network that is known by ``config`` now.
+
+    Until it is called, another network with the same record may be passed. For a configuration of
+    mezzotint's networks the function does nothing.
+    """
+    maker = _PASSED.get(key := _key(config)) if isinstance(config, CustomConfig) else None
+    return (lambda: _PASSED.update({key: maker})) if maker else lambda: None
+
+
 def passed_again(config: CustomConfig, net: Any) -> CustomConfig:
     """Remember the user's own network ``net``, as `passed` does, and return its new record.
 

@@ -14,6 +14,7 @@ from mezzotint.data import Prepared
 from mezzotint.errors import UserError, unknown
 from mezzotint.networks import DiTConfig, UNetConfig, VAEConfig
 from mezzotint.networks.allocator import keep_freed_memory
+from mezzotint.networks.passing import held
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import first
@@ -199,6 +200,23 @@ def _training(
     fields: Mapping[str, Any],
 ) -> Iterator[Progress]:
     experiment, note = requested(begun, data, net, fields)
+    _check_torch()
+    own = held(experiment.net)
+
+    def enter() -> None:  # called in the first step of the caller's loop
+        _check_torch()
+        own()
+
+    if track is not None and track not in TRACKERS:
+        raise unknown("track", track, TRACKERS)
+    copy = Copy(begun.folder, track) if track and first() else None
+    keep_freed_memory()
+    steps = run(experiment, begun.folder, resume, save_when_left=True, note=note, enter=enter)
+    return copy.follow(steps) if copy else steps
+
+
+def _check_torch() -> None:
+    """Raise UserError if gradients are turned off, or torch's default type is not float32."""
     if not torch.is_grad_enabled():
         raise UserError(
             "a training needs gradients, but they are turned off: start the training outside of "
@@ -209,9 +227,3 @@ def _training(
             f"torch's default type is {kind}, but networks are trained in float32 or by autocast: "
             "call torch.set_default_dtype(torch.float32) first"
         )
-    if track is not None and track not in TRACKERS:
-        raise unknown("track", track, TRACKERS)
-    copy = Copy(begun.folder, track) if track and first() else None
-    keep_freed_memory()
-    steps = run(experiment, begun.folder, resume, save_when_left=True, note=note)
-    return copy.follow(steps) if copy else steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ def run(
     resume: bool = False,
     save_when_left: bool = False,
     note: str = "",
+    enter: Callable[[], None] = lambda: None,
 ) -> Generator[Progress, None, None]:
     """Train an experiment in a folder; yield the progress before the first step and after each.
 
@@ -57,11 +58,13 @@ def run(
             interruption.
         save_when_left: Whether to write a checkpoint if the generator is closed early.
         note: Text to add to the ``note`` of the first `Progress`.
+        enter: A function to call first, when the caller's loop begins.
 
     Raises:
         UserError: If the folder holds another run or is in use, or the data does not fit the
             experiment.
     """
+    enter()
     accelerator = joined(own=isinstance(experiment.net, CustomConfig))
     with watched(accelerator.num_processes):
         accelerator.wait_for_everyone()  # another training in the same folder may be ending
