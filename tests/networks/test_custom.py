@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mezzotint.errors import UserError
-from mezzotint.networks import passing
+from mezzotint.networks import passing, record
 from mezzotint.networks.custom import Custom, check, wrap
 from mezzotint.networks.passing import made, passed, passed_again
 from mezzotint.networks.record import CustomConfig, code
@@ -139,6 +139,12 @@ def test_the_code_covers_arrays_and_settings_in_attributes(of) -> None:
     a, b = Plain(of(1.0)), Plain(of(2.0))
     assert code(a) == code(Plain(of(1.0)))
     assert code(a) != code(b)
+
+
+def test_large_arrays_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "HASHED", 7)
+    assert code(Plain(np.zeros(1))) == code(Plain(np.ones(1)))
+    assert code(Plain(torch.eye(2).to_sparse())) == code(Plain(torch.empty(2, device="meta")))
 
 
 def test_the_code_covers_buffers_that_are_not_in_the_state_dict() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
@@ -20,6 +21,7 @@ from tyro.conf import Suppress
 from mezzotint.strict import strict
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, torch.dtype)
+HASHED = 1 << 28  # bytes: larger arrays, such as a whole data set, would take too long to hash
 
 
 @strict
@@ -114,7 +116,7 @@ def _settings(layer: nn.Module) -> str:
 def _plain(value: Any) -> str:
     """Return the repr of plain values, a digest of arrays and tensors, or a function's name.
 
-    Return "" for anything else.
+    Return "" for anything else, and for arrays of more than `HASHED` bytes.
     """
     if isinstance(value, PLAIN):
         return repr(value)
@@ -126,12 +128,19 @@ def _plain(value: Any) -> str:
         return str(sorted(map(_plain, value)))
     if is_dataclass(value) and not isinstance(value, type):
         return _plain({field.name: getattr(value, field.name) for field in fields(value)})
-    if isinstance(value, Tensor) and value.layout == torch.strided:
-        rows = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
-        return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(rows.tobytes()).hexdigest()}"
-    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
-        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, Tensor):
+        with suppress(RuntimeError):  # of a sparse tensor, or a tensor without data
+            if value.nbytes <= HASHED:
+                rows = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
+                return _array(str(value.dtype), value.shape, rows)
+    elif isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+        return _array(str(value.dtype), value.shape, value) if value.nbytes <= HASHED else ""
     return str(getattr(value, "__qualname__", ""))
+
+
+def _array(dtype: str, shape: tuple[int, ...], values: Any) -> str:
+    """Return the type, the shape and a digest of an array, whose values are in ``values``."""
+    return f"{dtype} {tuple(shape)} {hashlib.sha256(values.tobytes()).hexdigest()}"
 
 
 def _sources(kind: type) -> Iterator[str]:
