@@ -111,6 +111,8 @@ def test_images_are_read_in_the_models_size(here: Path) -> None:
     fitted = read_images(["photo.jpg"], (32, 16), fit=True)
     assert fitted.shape == (1, 3, 32, 16)
     assert fitted[0, 0].float().mean() > 200  # red
+    with pytest.raises(mz.UserError, match="there are no `paths`: give"):
+        read_images([], (32, 32))
 
 
 def test_an_animation_shows_the_way_from_noise_to_image(here: Path, trained: Path, capsys) -> None:

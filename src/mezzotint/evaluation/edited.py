@@ -47,6 +47,8 @@ def read_images(
         UserError: If a file cannot be read, has another size and ``fit`` is not set, or has other
             channels or values.
     """
+    if not paths:
+        raise UserError("there are no `paths`: give one image file or more")
     height, width = size
     wanted = _wanted(channels, values)
     images = []
