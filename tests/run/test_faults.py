@@ -322,6 +322,19 @@ def test_a_hangup_saves_at_the_step(heard: None, tiny, tmp_path: Path) -> None:
     assert checkpoint.listed(tmp_path / "run" / "checkpoints")[-1].name == "step-6"
 
 
+def test_trainings_may_end_in_any_order(heard: None) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    first, second = Stop(None), Stop(None)  # type: ignore[arg-type]
+    first.__enter__()
+    second.__enter__()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert (first.caught, second.caught) == (signal.SIGHUP, signal.SIGHUP)
+    first.__exit__()
+    assert signal.getsignal(signal.SIGHUP) != before
+    second.__exit__()
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
 def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
