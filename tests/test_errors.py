@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+import mezzotint as mz
 from mezzotint.cli import main
 from mezzotint.errors import Registry, UserError, arguments_called, as_flags, nearest, unknown, warn
 
@@ -78,3 +81,21 @@ def test_errors_and_warnings_of_the_command_line_name_flags(
         main(["train", "glyphs-ddpm"])
     error = capsys.readouterr().err
     assert error.endswith("exists but is not a run: choose another --out\n")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda wrong: mz.load(wrong), "`path` is of type object: give a path"),
+        (lambda wrong: mz.report(wrong), "`runs` is of type object: give a path"),
+        (lambda wrong: mz.diagnose(wrong), "`run` is of type object: give a path"),
+        (lambda wrong: mz.sweep(wrong), "`run` is of type object: give a path"),
+        (lambda wrong: mz.average(wrong, 0.1), "`run` is of type object: give a path"),
+        (lambda wrong: mz.distil(wrong), "`teacher` is of type object: give a path"),
+        (lambda wrong: mz.describe(wrong), "`data` is of type object: give a name or a path"),
+        (lambda wrong: mz.diagnose("run", samples=wrong), "`samples` is <object object at"),
+    ],
+)
+def test_an_argument_of_another_type_is_named(call: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(mz.UserError, match=f"^{message}"):
+        call(object())

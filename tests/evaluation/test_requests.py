@@ -23,6 +23,7 @@ def test_a_request_has_a_most(n) -> None:
 @pytest.mark.parametrize("samples", [MOST + 1, "1099511627776", "99999999k", "9" * 5000])
 def test_samples_have_a_most(samples) -> None:
     assert number_of("10000k") == number_of(MOST) == MOST
+    assert number_of(np.int64(20)) == 20  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"`samples` is [0-9k]+: give 10,000,000 or fewer"):
         number_of(samples)
 

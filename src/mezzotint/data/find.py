@@ -42,6 +42,8 @@ def as_text(data: str | os.PathLike[str]) -> str:
     """
     if isinstance(data, os.PathLike):
         return str(Path(os.path.expanduser(data)).absolute())
+    if not isinstance(data, str):
+        raise UserError(f"`data` is of type {type(data).__name__}: give a name or a path")
     return data
 
 

@@ -21,12 +21,14 @@ from mezzotint.data.prepared import in_order, is_same
 from mezzotint.doctor import course, latents, log, samples, settings, weights
 from mezzotint.doctor.finding import Finding, Findings, judge
 from mezzotint.errors import UserError
+from mezzotint.evaluation.record import number_of
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics.measure import enough
 from mezzotint.pipeline.codec import Latents
 from mezzotint.pipeline.loading import load, load_codec
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
+from mezzotint.storage.files import as_path
 from mezzotint.storage.log import read as read_log
 
 T = TypeVar("T")
@@ -64,7 +66,7 @@ def diagnose(
     """
     found = Findings()
     follow = on_progress or (lambda what, done, total: None)
-    for finding in examine(Path(run), samples, follow):
+    for finding in examine(as_path(run, "run"), number_of(samples), follow):
         found.append(finding)
         if on_finding:
             on_finding(finding)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mezzotint.errors import UserError
@@ -20,7 +21,8 @@ TIERS = (1_000, 5_000, 10_000, 50_000)
 
 def number_of(samples: int | str) -> int:
     """Parse a number of samples: 64, "64", "10k". Raises UserError for anything else."""
-    text = str(samples).lower().removesuffix("k") if type(samples) in (int, str) else ""
+    given = isinstance(samples, int | np.integer | str) and not isinstance(samples, bool)
+    text = str(samples).lower().removesuffix("k") if given else ""
     if not text.isdecimal() or not text.strip("0"):
         raise UserError(f"`samples` is {samples!r}: give 1k, 5k, 10k, 50k or a number")
     number = int(text[-20:]) * (1000 if text != str(samples).lower() else 1)

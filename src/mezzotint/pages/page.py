@@ -7,7 +7,7 @@ add the function to one of these lists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mezzotint.pages import configurations, history, measurements
 from mezzotint.pages.reconstructions import reconstructions
 from mezzotint.pages.runs import Options, Run, read_all
 from mezzotint.pages.samples import samples
-from mezzotint.storage.files import writable, write_text
+from mezzotint.storage.files import as_path, writable, write_text
 from mezzotint.storage.machine import machine
 
 OF_RUN: tuple[Callable[[Run], Section | None], ...] = (
@@ -76,7 +76,8 @@ def report(
             cannot be written. These checks are made before any sample is made.
     """
     options = Options(samples=samples, seed=seed, edits=edits, precision=precision)
-    folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    several = runs if isinstance(runs, Iterable) and not isinstance(runs, str) else [runs]
+    folders = [as_path(run, "runs") for run in several]
     if not folders:
         raise UserError("`runs` is empty: give a run folder, or several to compare")
     path = Path(out or (folders[0] if len(folders) == 1 else Path()) / "report.html")

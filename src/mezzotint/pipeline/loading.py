@@ -38,6 +38,7 @@ from mezzotint.pipeline.fetching import CODEC, HUB, MODEL, fetched
 from mezzotint.pipeline.foreign import read_codec, read_pipeline
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.storage import checkpoint
+from mezzotint.storage.files import as_path
 
 T = TypeVar("T")
 FOREIGN_VAES = ("AutoencoderKL", "AutoencoderTiny")
@@ -189,9 +190,10 @@ def _found(path: str | Path, places: tuple[str, ...] = CODEC) -> Path:
 
     ``places`` are the folders to download from the hub. Raises UserError if there is no folder.
     """
+    folder = as_path(path, "path")
     if str(path).startswith(HUB):
         return fetched(str(path).removeprefix(HUB), places)
-    folder = shipped.find(path) or Path(path)
+    folder = shipped.find(path) or folder
     if not folder.is_dir() and str(path) in shipped.OUTSIDE:
         raise UserError(
             f"{path} is in mezzotint's repository, not in the package: give its folder in a "

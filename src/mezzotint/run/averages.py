@@ -13,7 +13,7 @@ from mezzotint.errors import Damaged, UserError, warn
 from mezzotint.interop.folder import json_object, unmatched
 from mezzotint.pipeline import codecs
 from mezzotint.storage import checkpoint
-from mezzotint.storage.files import as_folder
+from mezzotint.storage.files import as_folder, as_path
 from mezzotint.trainer.posthoc import coefficients, exponent
 
 POOR = 0.01  # relative error; 100 snapshots stay below it for lengths from 0.025 to 0.25
@@ -61,7 +61,7 @@ def average(
     Raises:
         UserError: If a length is out of range, or the run has fewer than two snapshots.
     """
-    folder, lengths = Path(run), _lengths(length)
+    folder, lengths = as_path(run, "run"), _lengths(length)
     gammas = [exponent(each) for each in lengths]
     newest, snapshots = _snapshots(folder)
     kept, times, exponents = [], [], []

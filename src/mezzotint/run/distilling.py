@@ -26,6 +26,7 @@ from mezzotint.pipeline.loading import load, locate
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.run.request import Start, start
 from mezzotint.storage import checkpoint
+from mezzotint.storage.files import as_path
 from mezzotint.trainer.distilling import DISTILLATIONS, Distillation
 from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.distilling.teacher import guide
@@ -61,6 +62,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
 
     Raises UserError for a model that cannot be distilled.
     """
+    as_path(teacher, "teacher")  # refuses a pipeline
     folder = locate(str(teacher))
     config = configuration.read(_configuration(folder))
     if not isinstance(config, Experiment):

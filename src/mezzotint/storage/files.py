@@ -115,6 +115,13 @@ FILES |= {".html", ".htm", ".md", ".zip", ".npy", ".npz", ".json", ".jsonl", ".c
 FILES |= {".safetensors", ".pt", ".pth", ".ckpt"}
 
 
+def as_path(value: object, name: str) -> Path:
+    """Return the argument called ``name`` as a path. Raises UserError if it cannot be one."""
+    if not isinstance(value, str | os.PathLike):
+        raise UserError(f"`{name}` is of type {type(value).__name__}: give a path")
+    return Path(value)
+
+
 def as_folder(path: str | Path) -> Path:
     """Check that a path can be a folder, and return it.
 

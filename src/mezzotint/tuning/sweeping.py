@@ -16,6 +16,7 @@ from mezzotint.networks.precision import Precision
 from mezzotint.pipeline import loading, tuned
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.processes import alone
+from mezzotint.storage.files import as_path
 from mezzotint.tuning import page
 from mezzotint.tuning.best import front, recommended, within
 from mezzotint.tuning.cells import Interval, SweepCell
@@ -149,7 +150,7 @@ def _loaded(run: str | Path | Pipeline, device: torch.device) -> tuple[Path, Pip
             )
         folder, device = run.home, run.device
     else:
-        folder = Path(run)
+        folder = as_path(run, "run")
     pipe = loading.load(folder, device, "float32", recommended=False)
     if not (folder / "checkpoints").is_dir():
         raise UserError(
