@@ -364,7 +364,7 @@ def test_the_command_line_distils_and_goes_on(
     assert configuration.read(out / "config.json").objective.guided_within == (0.1, 3.0)  # type: ignore[union-attr]
     assert call(capsys, "distil", str(trained), "--calls", "0")[0] == 2
     code, _, said = call(capsys, "distil", str(trained), "--teacher", "cifar10")
-    assert (code, f"is given already, {trained}: leave out --teacher" in said) == (2, True)
+    assert (code, f"is already given as {trained}: leave out --teacher" in said) == (2, True)
     code, printed, _ = call(capsys, "distil", str(trained), "--help")
     assert (code, "--teacher-steps" in printed) == (0, True)
 

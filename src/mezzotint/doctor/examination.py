@@ -66,7 +66,8 @@ def diagnose(
     """
     found = Findings()
     follow = on_progress or (lambda what, done, total: None)
-    for finding in examine(as_path(run, "run"), number_of(samples), follow):
+    count = samples if isinstance(samples, int) else number_of(samples)
+    for finding in examine(as_path(run, "run"), count, follow):
         found.append(finding)
         if on_finding:
             on_finding(finding)
