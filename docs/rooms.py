@@ -162,7 +162,7 @@ def page(house: Mapping[str, Room], before: Mapping[str, Room]) -> str:
             *(f"| {name} | {now[name]:,} | {was[name]:,} |" for name in now),
             f"| arrows to the same or a higher layer | {len(upward(house, LAYER))} | no layers |",
             "",
-            "The number of floors is the number of rooms on the longest path along arrows.",
+            "The number of floors is the number of rooms on the longest path that follows arrows.",
             "",
             "## Now",
             "",

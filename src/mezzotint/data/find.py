@@ -100,8 +100,8 @@ def _begins_as_jpeg(file: Callable[[], Path | bytes]) -> bool:
 def _is_name(data: str, written: str) -> bool:
     """Return whether `data` is a name of the form ``written``, and not a path.
 
-    If ``written`` has a prefix, as in `hub:OWNER/NAME`, `data` must begin with this prefix. If not,
-    as in `glyphs`, `data` must equal ``written``.
+    If ``written`` has a prefix, as in `hub:OWNER/NAME`, `data` must begin with this prefix.
+    If it has none, as `glyphs`, `data` must equal ``written``.
     """
     word, colon, _ = written.partition(":")
     return data.startswith(word + colon) if colon else data == word

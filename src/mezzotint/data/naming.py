@@ -112,7 +112,7 @@ def is_annotation(name: str) -> bool:
 
 
 def are_parts(names: Sequence[str]) -> bool:
-    """Return whether folders are numbered parts of one set: images_001, or 00000, 01000."""
+    """Return whether folders are numbered parts of one set, such as images_001 or 01000."""
     thousands = all(re.fullmatch(r"[0-9]{2,}000", name) for name in names)
     padded = len({len(name) for name in names}) == 1 and any(name[0] == "0" for name in names)
     return len(names) > 1 and (

@@ -148,8 +148,9 @@ def dit_weights(state: dict[str, Tensor], flipped: bool) -> dict[str, Tensor]:
     """Return the weights of a DiTTransformer2DModel under the keys of DiT.
 
     q, k and v are stacked into one projection. The rows of the last layer are reordered, because
-    diffusers orders them by pixel, then channel, and DiT by channel, then pixel. If the network has
-    no classes, the embedding of its null class is added to the bias of the time embedding.
+    diffusers orders them by pixel, then channel, and DiT by channel, then pixel. diffusers'
+    network always has a class embedding. Without classes it uses only the row of the null class,
+    which is added to the bias of the time embedding.
     ``flipped`` says whether the time embedding has its cosines first.
 
     Raises UserError if a weight is missing, or if blocks have different embeddings.

@@ -241,8 +241,9 @@ class Pipeline:
         Args:
             labels: (B,) integers from 0 to K - 1, or names, for a batch of B; None is the null
                 class.
-            guidance: The guidance scale, or a function of the level that returns it: 1 is plain
-                conditional sampling, 0 is unconditional, or ``weaker`` alone if it is given.
+            guidance: The guidance scale, or a function of the level that returns it. 1 is the
+                conditional estimate alone. 0 is the unconditional estimate alone or, in a pipeline
+                that `guided_by` returned, the estimate of the weaker model alone.
             rescale: How far guided images return to the contrast of unguided images, 0 to 1.
             clipping: "none", "static" (to [-1, 1]) or "dynamic" (to quantiles). None is "none" for
                 a latent model, whose x has no bounds, and "static" for a model of pixels.

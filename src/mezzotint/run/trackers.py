@@ -145,7 +145,7 @@ class Copy:
     def __init__(self, folder: Path, name: str) -> None:
         """Set up the tracker ``name``. Raises UserError if its package is missing.
 
-        If the package is installed but cannot be imported, this warns, and nothing is copied.
+        If the package is installed but cannot be imported, this warns, and the log is not copied.
         """
         self.folder, self.name = folder, name
         self.log, self.grids = folder / "log.jsonl", folder / "samples"

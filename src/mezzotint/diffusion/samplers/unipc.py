@@ -32,7 +32,7 @@ def unipc(
     the estimate at the end of the step is known, the step is repeated with a polynomial that also
     passes through this estimate, which raises the order by one. If a polynomial is a line, its mean
     is replaced, as in the authors' code, by its value at the fraction ``B / (2 (1 - exp(-h)))`` of
-    the step, where h is the length of the step in lambda.
+    the step. Here h is the length of the step in lambda, and B follows from ``corrector``.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

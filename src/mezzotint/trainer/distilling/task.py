@@ -197,9 +197,9 @@ class AlongTeacher(AlongNoise):
     """Abstract base class of methods whose student agrees with itself across a teacher step.
 
     The path from noise to image is divided into ``parts`` parts. First a part is drawn; ``end`` is
-    its clean end. Then t is drawn uniformly from just above ``end`` to one teacher step past the
-    part's noisy end. A t past the noisy end becomes the noisy end. So the noisy end is drawn often,
-    which is intended, because in sampling the student starts each call at the noisy end of a part.
+    its clean end. Then t is drawn uniformly from an interval that begins just above ``end`` and is
+    one teacher step longer than the part. A t beyond the part is replaced by the part's noisy end.
+    So this end is drawn often, because in sampling the student starts each call at such an end.
 
     A step of the guided teacher leads from x_t to x_s. The student f estimates the image from x_s,
     without gradient, and a DDIM step with this estimate f(x_s, s) leads to a point at ``end``. The

@@ -27,9 +27,9 @@ class Trajectory(Distillation):
     The guided teacher samples from noise by DPM-Solver++ 2M, without any data. Its path is divided
     into ``calls`` equal parts, and x is stored at both ends of each part. The student learns to get
     from the noisy end of a part to its clean end (Luhman and Luhman 2021, arXiv 2101.02388, do this
-    with a single part). It is trained only at the noisy ends, but each trajectory takes all steps
-    of the teacher. So the last 2,048 trajectories (fewer in a short training) are stored, and each
-    part of a trajectory is used about 4 times.
+    with a single part). A trajectory costs all steps of the teacher, but gives the student only
+    ``calls`` parts to learn. So the last 2,048 trajectories (fewer in a short training) are stored,
+    and each part of a trajectory is used about 4 times.
     """
 
     eta, any_calls, usual_steps = 0.0, False, 12
