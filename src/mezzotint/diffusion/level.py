@@ -137,7 +137,8 @@ class Schedule:
         Raises:
             UserError: If ``steps`` is out of range, the spacing is unknown, the spacing is "knots"
                 but no ``knots`` are given, ``knots`` are given with another spacing, the knots do
-                not fall, or a knot lies more than one percent outside the table.
+                not fall, there is one knot for several steps, or a knot lies more than one percent
+                outside the table.
         """
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
             raise UserError(f"`steps` is {steps!r}: give a whole number")

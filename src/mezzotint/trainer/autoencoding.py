@@ -35,7 +35,7 @@ class ReconstructionConfig:
     """Network of the perceptual distance: cifar10 or glyphs from the package, imagenet from the pip
     extra imagenet, or lpips from the file $MEZZOTINT_LPIPS."""
     adversarial: NonNegativeFloat = 0.0
-    """Weight of the loss from the patch discriminator, in addition to an adaptive weight; 0 turns
+    """Weight of the loss from the patch discriminator, multiplied by an adaptive weight; 0 turns
     the discriminator off."""
     adversarial_bound: PositiveFloat = 1e4
     """Upper bound of the adaptive weight, which grows if the gradient of the discriminator

@@ -154,7 +154,7 @@ class Task(nn.Module):
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
 
     def fitted(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors of a saved training, fitted to this training if the lengths differ."""
+        """Return the task's saved tensors, fitted to this training if the lengths differ."""
         return saved
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:

@@ -102,7 +102,7 @@ class Distillation(Task):
     def phase(cls, config: DistillationConfig, seen: int, images: int) -> int:
         """Return a number that describes the step after ``seen`` of ``images`` images.
 
-        If a training gets another length, the steps whose number changes are other steps.
+        If a training gets another length, the steps whose number changes have other results.
         """
         return 0
 
@@ -197,9 +197,9 @@ class AlongTeacher(AlongNoise):
     """Abstract base class of methods whose student agrees with itself across a teacher step.
 
     The path from noise to image is divided into ``parts`` parts. First a part is drawn; ``end`` is
-    its clean end. Then t is drawn uniformly from an interval that begins just above ``end`` and is
-    one teacher step longer than the part. A t beyond the part is replaced by the part's noisy end.
-    So this end is drawn often, because in sampling the student starts each call at such an end.
+    its clean end. Then t is drawn uniformly from an interval that begins just above ``end`` and
+    ends one teacher step beyond the part's noisy end. A t beyond the noisy end is replaced by it.
+    So the noisy end, where a call of the student starts, is drawn often.
 
     A step of the guided teacher leads from x_t to x_s. The student f estimates the image from x_s,
     without gradient, and a DDIM step with this estimate f(x_s, s) leads to a point at ``end``. The
