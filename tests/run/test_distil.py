@@ -276,7 +276,7 @@ def test_a_damaged_recommendation_of_the_teacher_is_named(trained: Path, tmp_pat
     path = trained / "recommended.json"
     path.write_text("{}")
     said = refused(lambda: mz.distil(trained, out=tmp_path / "fast", **TINY))
-    assert said.startswith(f"{path} (")
+    assert said.startswith(f"{path} is unusable (")
     assert said.endswith("): repeat the sweep, or delete the file")
 
 

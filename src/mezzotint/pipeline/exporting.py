@@ -39,12 +39,13 @@ def export(
     mz.load("cifar10").export("cifar10-diffusers")
     ```
 
-    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. With DDIM, the
-      same noise and a number of steps that divides the number of levels, the loaded pipeline makes
-      the images that this model makes in float32. If diffusers' own DDIMPipeline cannot sample the
-      model, for example because the model has classes, works on latents or is a DiT, the folder
-      contains the code of a pipeline, and diffusers needs ``trust_remote_code=True``. `load` reads
-      the folder back, with the same weights.
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. With DDIM,
+      ``spacing="trailing"``, the same noise and a number of steps that divides the number of
+      levels, the loaded pipeline makes the images that this model makes in float32. For this,
+      diffusers' own DDIMPipeline needs ``use_clipped_model_output=True`` if the model clips. If
+      DDIMPipeline cannot sample the model, for example because the model has classes, works on
+      latents or is a DiT, the folder contains the code of a pipeline, and diffusers needs
+      ``trust_remote_code=True``. `load` reads the folder back, with the same weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
       model.json with the default guidance scale and the levels of the default sampling grid; and
       sample.py, which samples by DDIM along these levels and needs only numpy, onnxruntime and
@@ -171,7 +172,8 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
     """Return diffusers' config.json and state dict for the network, and its patch.
 
     The patch is the side of the squares of pixels that are folded into channels before the network.
-    Raises UserError for a network or a size that diffusers does not support.
+    Raises UserError for a network or a size that diffusers does not support, and for a network with
+    conditions that the pipeline leaves out.
     """
     saved.check_conditions(pipe)
     net, (channels, height, width) = pipe.net, pipe.shape
@@ -204,7 +206,7 @@ def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
 def _codec(codec: Latents) -> diffusers_out.Codec:
     """Return a codec in the form that an export to diffusers writes.
 
-    Raises UserError for an autoencoder that diffusers cannot load.
+    Raises UserError for an autoencoder that diffusers cannot load, or that pads the images.
     """
     vae = codec.vae
     if not isinstance(vae, VAE):

@@ -413,8 +413,9 @@ class Pipeline:
             The folder.
 
         Raises:
-            UserError: If the folder holds anything else, the weights were never in float32, or the
-                model is guided by a weaker model.
+            UserError: If the folder holds anything else, the weights were never in float32, the
+                pipeline leaves out conditions of its network, or the model is guided by a weaker
+                model.
         """
         return saved.save(self, Path(folder))
 

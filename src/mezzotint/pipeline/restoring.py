@@ -73,7 +73,7 @@ def inpaint(
     Raises:
         UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere or
             leaves nothing of an image to keep, or the method does not exist or does not fit the
-            model. A latent model keeps only latents whose pixels are all 0 in the mask.
+            model. A pixel is kept if it is 0 in the mask; a latent, if all of its pixels are.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)

@@ -116,7 +116,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
 def check_conditions(pipe: Pipeline) -> None:
     """Raise UserError if a pipeline leaves out the conditions of its network.
 
-    A saved or exported network has as many embeddings as the pipeline has classes and conditions.
+    `load` builds the network of a saved or exported model from the pipeline's conditions.
     """
     if len(pipe.net.conditions) != len(pipe.every):
         raise UserError(

@@ -17,7 +17,8 @@ Changes: TypeAlias = Mapping[str, tuple[Any, Any]]
 
 LOOKS = {"log_every", "sample_every", "save_every", "keep", "evaluate_every", "evaluate_samples"}
 LOOKS |= {"sample." + name for name in configuration.SampleConfig.__dataclass_fields__}
-"""Settings of logging, saving and sampling, on which the training itself does not depend."""
+"""Settings of logging, saving and sampling, on which the training itself does not depend, except
+that a distillation depends on ``sample.clipping``."""
 
 INEXACT = {
     "train.accumulate": "another division of a batch changes rounding and dropout",

@@ -39,7 +39,8 @@ EVERY = ("log_every", "sample_every", "save_every", "evaluate_every")
 def begin(teacher: str | PathLike[str], out: Any, resume: Any, fields: Mapping[str, Any]) -> Start:
     """Return the `Start` of a distillation: a new student with default settings, or a resumed run.
 
-    Raises UserError if the model cannot be distilled, or the run has another teacher.
+    Raises UserError if the model cannot be distilled, ``fields`` has a field that does not suit a
+    student, or the run has another teacher.
     """
     base = made_for(student(teacher), fields)
     if fields.get("vae", base.codec.vae) != base.codec.vae:
@@ -76,7 +77,9 @@ def student(teacher: str | PathLike[str]) -> Experiment:
         found = tuned.read(folder)
     except UserError as error:
         path = folder / tuned.NAME
-        raise UserError(f"{path} ({error}): repeat the sweep, or delete the file") from None
+        raise UserError(
+            f"{path} is unusable ({error}): repeat the sweep, or delete the file"
+        ) from None
     guided = found.best.settings if found else config.sample
     place = str(folder.resolve()) if Path(str(teacher)).exists() else str(teacher)
     data = config.data

@@ -109,11 +109,11 @@ def check_run(experiment: Configuration, folder: Path) -> None:
 
 
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
-    """Return the configuration with which a run goes on.
+    """Return the configuration ``begun`` of a checkpoint, for a comparison with ``now``.
 
-    It is the configuration ``begun`` of the run's folder. If this has a user's own network, it gets
-    the network of the requested configuration ``now``. Warns if the code of this network has
-    changed. Raises UserError if only one of the two configurations has a user's own network.
+    If it has a user's own network, it gets the network of the requested configuration ``now``.
+    Warns if the code of this network has changed. Raises UserError if only one of the two
+    configurations has a user's own network.
     """
     was_own, is_own = (isinstance(c.net, CustomConfig) for c in (begun, now))
     if was_own != is_own:

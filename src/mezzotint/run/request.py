@@ -31,7 +31,7 @@ class Start:
     Attributes:
         base: The configuration before any field is changed.
         folder: The run's folder.
-        resumed: Whether the run in the folder is resumed; ``base`` is then its configuration.
+        resumed: Whether ``base`` is the configuration of the run in the folder, which is resumed.
     """
 
     base: Configuration

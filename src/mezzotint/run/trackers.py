@@ -37,9 +37,9 @@ class Tracker(Protocol):
     """
 
     def begin(self, folder: Path, run_id: str, config: dict[str, Any], sent: int) -> int:
-        """Begin or continue the copy of a run's log.
+        """Begin or continue the copy of a run's log and image grids.
 
-        Rows of the log are counted from 1. ``sent`` is the number of the first row that was not yet
+        The rows that `log` adds are counted from 1. ``sent`` is the number of the first row not yet
         sent. Returns the number of the first row that the tracker lacks. It is below ``sent`` if
         some of the sent rows did not arrive, and 0 or 1 if the tracker has no rows.
         """
