@@ -39,6 +39,7 @@ def as_text(data: str | os.PathLike[str]) -> str:
     """Return data as text.
 
     A Path object becomes an absolute path, which cannot be mistaken for the name of a data set.
+    Raises UserError for any other type.
     """
     if isinstance(data, os.PathLike):
         return str(Path(os.path.expanduser(data)).absolute())

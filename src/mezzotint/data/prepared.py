@@ -155,7 +155,7 @@ def in_order(data: Prepared, classes: Sequence[str]) -> Prepared:
 
 
 def is_same(data: Prepared, fingerprint: str) -> bool:
-    """Return whether data has a fingerprint, with its classes numbered as now or as before.
+    """Return whether data has this fingerprint, with its classes numbered as now or as before.
 
     Older versions of mezzotint numbered class folders in the order of text (1, 10, 2). Newer
     versions number them in natural order (1, 2, 10). The images are the same.

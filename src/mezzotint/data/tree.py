@@ -34,9 +34,9 @@ class LeftOut:
 
     @staticmethod
     def of(nouns: tuple[str, str], names: Iterable[PurePosixPath]) -> "LeftOut":
-        """Return a `LeftOut` for the files ``names``, which are left out for one reason.
+        """Return a `LeftOut` for the entries ``names``, which are left out for one reason.
 
-        ``nouns`` are a noun for these files and its plural, for example ("video", "videos").
+        ``nouns`` are a noun for these entries and its plural, for example ("video", "videos").
         """
         every = sorted(map(str, names))
         return LeftOut(nouns[len(every) > 1], len(every), tuple(every[:3]))
@@ -87,10 +87,11 @@ class Tree:
 
     Attributes:
         place: The name of the data set in messages.
-        root: The top folder, with all folders and files that are used.
+        root: The top folder, with all folders and files in it except those in ``left`` and those
+            that operating systems leave behind.
         read: A function that returns the content of a file that is not an image.
-        left: What lies in the top folder on the disk but is left out of ``root``: entries that are
-            neither files nor folders, the folders of runs, and folders with measurements of runs.
+        left: What is left out of ``root`` and reported: entries that are neither files nor folders,
+            the folders of runs, and other folders with a figures.jsonl.
     """
 
     place: str

@@ -165,7 +165,7 @@ def make(
 ) -> dict[Row, Made]:
     """Make the missing samples of the given rows; return the time and memory of each row.
 
-    A row of the paper's table is a model with sampling settings. The rows take turns: each makes
+    A row of the table of results is a model with sampling settings. The rows take turns: each makes
     one batch, which is timed, and then the next row does. If a row has all its samples already, one
     batch is made again for its time. If the network is compiled, samples with two denoising steps
     are made first, so that the time of the compilation does not count.

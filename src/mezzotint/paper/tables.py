@@ -47,8 +47,9 @@ class Results:
     def distances(self, *models: str) -> list[str]:
         """Return the names of the Frechet distances that every measured row of the models has.
 
-        If no models are given, return all distances that were measured for any row. Rows are
-        compared by the last distance of the list, which is FID if it was measured.
+        If no models are given, return all distances that were measured for any row. Extrapolated
+        distances are left out. Rows are compared by the last distance of the list, which is FID if
+        it was measured.
         """
         rows = [facts for row, facts in self.rows.items() if not models or row.model in models]
         each = [dict.fromkeys(f["name"] for f in facts["figures"]) for facts in rows]

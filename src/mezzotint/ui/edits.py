@@ -149,9 +149,9 @@ def _refuse_large(path: Path) -> None:
 
 
 def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
-    """Return the canvas on which a visitor paints the mask of an image (C, H, W).
+    """Return the background on which a visitor paints the mask of an image (C, H, W).
 
-    It shows the image, enlarged by the largest integer factor with which both sides have at most
+    It is the image, enlarged by the largest integer factor with which both sides have at most
     ``side`` pixels. An image that is already larger keeps its size.
     """
     height, width = image.shape[1:]
@@ -165,7 +165,7 @@ def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
 def painted(layers: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
     """Return a mask, bool (H, W), of the pixels that are at least half painted over.
 
-    The canvas shows the image as large as it fits, in the middle.
+    The canvas shows the image as large as fits, in the middle.
 
     Args:
         layers: The painted layers, RGBA images in the size of the canvas.
