@@ -254,7 +254,7 @@ def shows_image(schedule: Schedule, shape: tuple[int, int, int]) -> str:
         return ""
     return (
         "the schedule does not end in pure noise, from which samples start (alpha is "
-        f'{level.alpha:.3g} at the last timestep): choose `schedule="cosine"` or `timesteps=1000`'
+        f'{level.alpha:.3g} at the last timestep): choose `schedule="cosine"` or more `timesteps`'
     )
 
 
