@@ -87,7 +87,7 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
         if bare
         else f"the prediction is {prediction}, the clipping {how.clipping}",
         "where x is pure noise, eps does not determine x0",
-        'train with `prediction="v"`; with this training, `clipping="static"` (pixels) or '
+        'train with `prediction="v"`; without a new training, `clipping="static"` (pixels) or '
         '`spacing="logsnr"` makes the fault smaller',
         doubtful=bare and grown > 30,
     )

@@ -223,8 +223,8 @@ def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Fi
     This level is in the middle of the range 0.3 to 3, where guidance helps (Kynkaanniemi et al.
     2024, arXiv 2404.07724). If the estimates with and without the label differ by less than 1e-4
     times the error of the estimate with the label, the difference is rounding, and the network does
-    not use the label. If the right label is better than a wrong label by less than 2 standard
-    errors (on the same images and noise), the labels may not describe the images.
+    not use the label. Unless the right label is better than a wrong label by 2 standard errors or
+    more (on the same images and noise), the labels may not describe the images.
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
     given = denoised(pipe, x0, eps, level, labels)

@@ -133,7 +133,7 @@ def training_set(folder: Path, pipe: Pipeline) -> Against:
             f"{found.fingerprint[:12]}, but was {pipe.data[:12]} in the training)"
         )
         if not shipped.is_shipped(folder):
-            raise UserError(f"{problem}: restore that data, or give other `data` to `evaluate`")
+            raise UserError(f"{problem}: restore that data, or evaluate with other `data`")
         warn(
             f"{problem}: ignore this if the data is the same in another order; otherwise give the "
             "training set as `data`"

@@ -44,8 +44,8 @@ def read_images(
         Images (N, C, H, W): uint8 RGB by default.
 
     Raises:
-        UserError: If a file cannot be read, has another size and ``fit`` is not set, or has other
-            channels or values.
+        UserError: If ``paths`` is empty, or a file cannot be read, has another size and ``fit`` is
+            not set, or has other channels or values.
     """
     if not paths:
         raise UserError("there are no `paths`: give one image file or more")

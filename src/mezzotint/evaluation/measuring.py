@@ -156,7 +156,7 @@ def measure_images(
     chosen: Sequence[str] | None = None,
     follow: Follow = lambda what, done, total: None,
 ) -> tuple[Features, list[Figure]]:
-    """Return the features of images, and the figures that compare them with the reference.
+    """Return the features of images, and the figures that the metrics yield for them.
 
     Raises UserError if a metric does not exist, or if there are too few images for any metric.
     """

@@ -83,7 +83,7 @@ def evaluate(
         precision: The precision of the model: "float32", "bf16" or "auto". By default the precision
             in which it was loaded.
         out: A folder. The figures are appended to its figures.jsonl, and some measured images are
-            drawn there. By default nothing is written.
+            drawn there, unless ``data`` is the file of a reference. By default nothing is written.
         on_progress: Called with the name of the current work, the amount done, and the total.
         **settings: The fields of SampleConfig that differ from the model's defaults, such as
             ``sampler``, ``steps`` and ``guidance``. ``nfe`` may be given instead of ``steps``.

@@ -31,8 +31,8 @@ class Request:
     ``networks`` are names of feature networks. If there are none, the reference's own network is
     used (`Against.network`). ``metrics`` are names of metrics; None means all. If a folder ``out``
     is given, the figures are appended to its figures.jsonl, and an image file there shows some of
-    the measured images. ``follow`` is called with the progress, and ``say`` with each group of
-    figures that is measured.
+    the measured images, unless the reference is a file of statistics. ``follow`` is called with the
+    progress, and ``say`` with each group of figures that is measured.
     """
 
     networks: tuple[str, ...] = ()
