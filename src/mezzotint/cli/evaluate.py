@@ -83,7 +83,7 @@ class ModelFlags:
     """How many samples: a number, 1k, 5k, 10k or 50k. Figures for smaller counts among these four
     are added: 10k adds figures for 1k and 5k."""
     seed: int = 0
-    """The seed; sample i depends on the seed and i only."""
+    """The seed; the noise of sample i depends only on the seed and i."""
     batch: int = 64
     """How many samples to make at once."""
     nfe: int | None = None

@@ -62,7 +62,7 @@ class SampleFlags:
     for each, separated by commas: weight=50,60. A plus joins several labels of a sample:
     tags=red+round."""
     seed: int = 0
-    """The seed; sample i depends on the seed and i only."""
+    """The seed; the noise of sample i depends only on the seed and i."""
     batch: int = 64
     """How many samples to make at once."""
     nfe: int | None = None

@@ -45,7 +45,7 @@ class SweepFlags:
     samples: str = "1000"
     """Samples for each combination of settings: a number, 1k, 5k ..."""
     seed: int = 0
-    """Sample i depends on the seed and i alone."""
+    """The seed; the noise of sample i depends only on the seed and i."""
     precision: Precision = "auto"
     """The precision of the model; auto is bf16 on hardware that computes in it, else float32."""
     minutes: float = 60

@@ -169,7 +169,8 @@ def compare(
         metrics: The names of metrics in METRICS; by default all of them. ``accuracy`` is included
             if the classes are known and the network distinguishes them.
         out: A folder. The figures are appended to its figures.jsonl, and ten of ``images_a`` are
-            drawn beside their neighbours in ``images_b``. By default nothing is written.
+            drawn beside their neighbours in ``images_b``, unless ``images_b`` is the file of a
+            reference. By default nothing is written.
         on_progress: Called with the name of the current work, the amount done, and the total.
 
     Returns:
