@@ -46,7 +46,7 @@ def schedule_ends(schedule: Schedule, shape: tuple[int, int, int]) -> Finding:
         "standard deviations from pure noise; expected less than 1",
         "the network has never seen pure noise, from which sampling starts",
         'train with `zero_terminal_snr=True` and `prediction="v"`, with `schedule="cosine"`, or '
-        "with `timesteps=1000`",
+        "with more `timesteps`",
         wrong=shown > VISIBLE,
         doubtful=shown > 1,
     )
