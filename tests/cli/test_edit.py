@@ -85,6 +85,7 @@ def test_what_a_mask_leaves_alone_is_the_files_own(here: Path, capsys) -> None:
         ("run vary a.png --strength 2", "--strength is 2: choose 0 to 1"),
         ("run vary a.png --labels z", "there is no class 'z'"),
         ("run inpaint a.png", "inpaint needs --mask: give an image"),
+        ("run inpaint a.png --method repaint --sampler heun", "--sampler has no effect with"),
         ("run enlarge small.png", "enlarge needs image files and then a factor"),
         ("run enlarge a.png 64 --fit", "the factor is 64: choose 2 to 32"),
         ("run enlarge a.png 2", "a.png is 32x32, but the model's images are 16x16"),

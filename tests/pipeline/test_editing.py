@@ -217,7 +217,7 @@ def test_every_call_of_inpainting_is_reported(
     steps_seen: list[tuple[int, int]] = []
     mask = torch.zeros(SIDE, SIDE)
     mask[0] = 1
-    how = {"method": method, "steps": 3, "sampler": "ddim"}
+    how = {"method": method, "steps": 3, "sampler": None if method == "repaint" else "ddim"}
     pipe.inpaint(images, mask, LABELS, batch=2, on_step=lambda *now: steps_seen.append(now), **how)
     calls = steps_seen[-1][1]
     assert steps_seen == [(i, calls) for i in range(1, calls + 1)]
@@ -279,6 +279,12 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         ),
         (lambda p, x, m: p.inpaint(x, m.expand(2, -1, -1)), "there are 2 masks for 3 images"),
         (lambda p, x, m: p.inpaint(x, m, method="x"), "unknown method 'x': choose one of repaint"),
+        (
+            lambda p, x, m: p.inpaint(x, m, method="repaint", sampler="heun"),
+            "`sampler` has no effect with the method repaint, which makes DDPM's steps: leave out",
+        ),
+        (lambda p, x, m: p.inpaint(x, m, method="repaint", nfe=8), "`nfe` has no effect with"),
+        (lambda p, x, m: p.inpaint(x, m, method="repaint", eta=0.5), "`eta` has no effect with"),
         (lambda p, x, m: p.enlarge(x, 2), "enlarged 2 times, do not have this model's size of 16"),
         (lambda p, x, m: p.restore(x, lambda x: x, method="x"), "unknown method 'x'"),
         (lambda p, x, m: p.restore(x / torch.tensor(0.0), lambda x: x), "are not finite"),

@@ -22,13 +22,13 @@ from mezzotint.cli.flags import (
     settings,
     subject,
 )
-from mezzotint.config.sampling import UNGUIDED, SampleConfig
+from mezzotint.config.sampling import UNGUIDED, SampleConfig, names
 from mezzotint.drawing.bars import bar
 from mezzotint.errors import UserError, counted, nearest
 from mezzotint.evaluation.conditions import condition_of
 from mezzotint.evaluation.edited import free_place, read_images, write_edited
 from mezzotint.networks.precision import Precision
-from mezzotint.pipeline import loading
+from mezzotint.pipeline import loading, restoring
 from mezzotint.pipeline.pipeline import Pipeline
 from mezzotint.pipeline.restoring import METHOD, shares
 from mezzotint.storage import files
@@ -172,6 +172,8 @@ def edit(arguments: list[str]) -> Answer:
     check_sampling(rest, flags.how, weaker=None)
     if flags_class in PLAIN and has_flag(rest, "sampler") and flags.how.sampler != "ddim":
         raise UserError(f"{kind} always uses the sampler ddim: leave out `sampler`")
+    if isinstance(flags, InpaintFlags | OutpaintFlags):
+        restoring.method_of(pipe, flags.method, [n for n in names() if has_flag(rest, n)])
     free_place(flags.out)
     pipe = replace(pipe.in_precision(flags.precision), defaults=flags.how)
     progress = bar("network calls")

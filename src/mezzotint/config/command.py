@@ -68,7 +68,7 @@ def _of_student(config: Experiment) -> dict[str, Any]:
 
 
 def _values(config: Experiment) -> dict[str, Any]:
-    """Return the fields of a configuration by name, with the last part of each path only."""
+    """Return the fields of a configuration by name; of each file path, only the last part."""
     found = values(config)
     return found | {name: named(found[name]) for name in PATHS if found[name]}
 

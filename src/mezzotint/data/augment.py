@@ -126,8 +126,8 @@ def kornia_augmentation(
 ) -> Callable[[Tensor, int], Tensor]:
     """Return a function that applies augmentations of the package kornia, one after another.
 
-    They are for autoencoders. The samples of a diffusion model would look augmented too, because
-    the network is not conditioned on the augmentations, unlike with `non_leaking`. `crop` cuts out
+    They are for autoencoders. The samples of a diffusion model would look augmented too: the
+    network is conditioned on the augmentations of `non_leaking`, but not on these. `crop` cuts out
     a part with half to all of the image's area, and scales it to the size of the image. `colour`
     changes brightness, contrast and saturation by up to 0.2 and the hue by up to 0.05.
     `randaugment` applies 2 random operations, the same for the whole batch, at magnitude 10 of 30

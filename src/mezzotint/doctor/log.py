@@ -230,7 +230,7 @@ def discriminator(rows: Rows) -> Finding | None:
 
 
 def adversarial_weight(rows: Rows) -> Finding | None:
-    """Check the adversarial loss's mean adaptive weight in the last quarter of the log.
+    """Check the adaptive weight of the adversarial loss, averaged over the log's last quarter.
 
     Usual weights are far below the default bound, 10,000. The weight is at the bound if the
     discriminator's gradient vanishes. A mean above `BOUND` / 2 suggests that this happens often.

@@ -191,9 +191,10 @@ def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor
 def memorised(made: Tensor, training: Tensor, held_out: Tensor | None) -> Finding:
     """Return a finding on the share of samples that copy a training image.
 
-    A sample is a copy if it is nearer to a training image than all other training images are (see
-    `copied`). Cohen's h (see `saturated`) compares the share with the share of copies among
-    held-out images, or with `CHANCE` if no images are held out. The arguments are features (N, D).
+    A sample is a copy if its distance to a training image is smaller than the distance between this
+    training image and any other (see `copied`). Cohen's h (see `saturated`) compares the share with
+    the share of copies among held-out images, or with `CHANCE` if no images are held out. The
+    arguments are features (N, D).
     """
     ours = copied(made, training).float()
     theirs = torch.tensor([CHANCE]) if held_out is None else copied(held_out, training).float()

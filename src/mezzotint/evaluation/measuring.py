@@ -158,7 +158,8 @@ def measure_images(
 ) -> tuple[Features, list[Figure]]:
     """Return the features of images, and the figures that the metrics yield for them.
 
-    Raises UserError if a metric does not exist, or if there are too few images for any metric.
+    Raises UserError if a metric does not exist, or if there are so few images that no metric can be
+    measured.
     """
     total = len(images)
     seen = metrics.features(

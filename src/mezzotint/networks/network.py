@@ -34,7 +34,7 @@ class Network(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the first weight, in which the network computes outside autocast."""
+        """The type in which the network computes outside autocast: that of its first weight."""
         return next(self.parameters()).dtype
 
     @property

@@ -45,7 +45,7 @@ class Results:
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
     def distances(self, *models: str) -> list[str]:
-        """Return the names of the Frechet distances that every measured row of the models has.
+        """Return the names of the Frechet distances that were measured for every row of the models.
 
         If no models are given, return all distances that were measured for any row. Extrapolated
         distances are left out. Rows are compared by the last distance of the list, which is FID if

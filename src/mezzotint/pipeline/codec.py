@@ -51,7 +51,7 @@ class Pixels:
         return self.values.decode(x)
 
     def latent_shape(self, images: Shape) -> Shape:
-        """Return the shape of x for images of the shape ``images``: here, they are equal."""
+        """Return the shape of x for images of the shape ``images``: the same shape."""
         return images
 
     def image_shape(self, latents: Shape) -> Shape:

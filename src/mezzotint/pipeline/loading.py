@@ -253,8 +253,8 @@ def _net(folder: Path, config: Any, net: Any) -> Any:
     """Return the configuration from which a model's network is built.
 
     ``config`` is the saved configuration, which is enough for a network of mezzotint. ``net`` is
-    the user's own network or None; the result then refers to ``net`` in memory (see `passed`).
-    Raises UserError if ``net`` is given for a network of mezzotint.
+    the user's own network, or None. If ``net`` is given, the result refers to it in memory (see
+    `passed`). Raises UserError if ``net`` is given for a network of mezzotint.
     """
     if isinstance(config, CustomConfig):
         return config if net is None else passed_again(config, net)

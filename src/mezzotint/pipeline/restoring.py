@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,7 +65,7 @@ def inpaint(
         batch: The number of images made at once.
         on_step: ``on_step(done, all)`` is called after each call of the network.
         **settings: Settings of `sample`, and its ``condition``. The method repaint always makes
-            DDPM's steps.
+            DDPM's steps, so it takes no settings of the sampler.
 
     Returns:
         Images (N, C, H, W), on the CPU, in the type of ``images``.
@@ -73,15 +73,14 @@ def inpaint(
     Raises:
         UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere or
             leaves nothing of an image to keep, or the method does not exist or does not fit the
-            model. A pixel is kept if it is 0 in the mask; a latent, if all of its pixels are.
+            model or the settings. A pixel is kept if it is 0 in the mask; a latent, if all of its
+            pixels are.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
-    method = method or (REPAINT if latent else METHOD)
+    method = method_of(pipe, method, [name for name, v in settings.items() if v is not None])
     edit = Edit.of(pipe, images, labels, seed, batch, settings)
     fill = _mask(mask, edit.images)
-    if method != REPAINT and method not in POSTERIORS:
-        raise unknown("method", method, [REPAINT, *POSTERIORS])
     if latent and method not in IN_LATENTS:
         raise UserError(
             f"the method {method} needs a model of pixels, but this model works in latents: choose "
@@ -116,6 +115,26 @@ def inpaint(
     mixed = fill * made.float() + (1 - fill) * edit.images.float()
     whole = mixed if made.dtype == torch.float32 else mixed.round()
     return whole.to(made.dtype)
+
+
+def method_of(pipe: Pipeline, method: str | None, given: Iterable[str]) -> str:
+    """Return the method of `inpaint`; None is the default for the model.
+
+    ``given`` are the names of the settings that the user gives. Raises UserError if there is no
+    such method, or if it is "repaint" and a setting of the sampler is given, which would have no
+    effect.
+    """
+    method = method or (REPAINT if isinstance(pipe.codec, Latents) else METHOD)
+    if method != REPAINT and method not in POSTERIORS:
+        raise unknown("method", method, [REPAINT, *POSTERIORS])
+    options = [name for sampler in SAMPLERS.values() for name in sampler.options]
+    unused = [n for n in given if n in ("sampler", "sampler_options", "nfe", *options)]
+    if method == REPAINT and unused:
+        raise UserError(
+            f"`{unused[0]}` has no effect with the method {REPAINT}, which makes DDPM's steps: "
+            f"leave out `{unused[0]}`, or choose another `method`"
+        )
+    return method
 
 
 def outpaint(

@@ -38,7 +38,7 @@ class Average:
 def average(
     run: str | Path, length: float | Iterable[float], out: str | Path | None = None
 ) -> list[Average]:
-    """Rebuild averages, of any length, of a run's weights up to its last snapshot.
+    """Rebuild averages of a run's weights, over the steps up to its last snapshot.
 
     A training with ``snapshots`` saves two short averages at intervals. A rebuilt average is a
     linear combination of all saved averages: the combination whose weighting of the steps is

@@ -83,7 +83,7 @@ def _nothing_saved(folder: Path) -> bool:
 def differing(experiment: Configuration, folder: Path, found: Path) -> Changes:
     """Return the settings in which a training differs from the checkpoint that it resumes.
 
-    Raises UserError if a setting that may not change differs.
+    Raises UserError if one of these settings must stay the same.
     """
     begun = configuration.read(found / "config.json", folder)
     begun = _same_network(folder, begun, experiment)

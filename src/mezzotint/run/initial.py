@@ -113,8 +113,8 @@ def take_weights(
 def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
     """Freeze the weights whose names match one of the patterns.
 
-    Raises UserError if a pattern matches no weight, or a weight with new random values (``anew``),
-    or if no weight is left to train.
+    Raises UserError if a pattern matches no weight, if it matches a weight with new random values
+    (``anew``), or if no weight is left to train.
     """
     names = dict(net.named_parameters())
     for pattern in patterns:

@@ -137,5 +137,8 @@ def _how(config: dict[str, Any]) -> str:
 
 
 def _made(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what comparable figures share: name, number of samples, and sampling settings."""
+    """Return a figure's name, number of samples and sampling settings.
+
+    Two figures can be compared only if all three are equal.
+    """
     return row["figure"]["name"], row["figure"]["samples"], row.get("how")

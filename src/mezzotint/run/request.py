@@ -144,8 +144,9 @@ def _with_net(experiment: Configuration, net: Any) -> Configuration:
     if not isinstance(net, own):
         if isinstance(experiment, Autoencoder) or isinstance(net, VAEConfig):
             raise UserError(
-                f"{experiment.recipe} cannot train a `net` of type {type(net).__name__}: an "
-                "autoencoder takes a VAEConfig, a diffusion model an nn.Module or a UNetConfig"
+                f"{experiment.recipe} cannot train a `net` of type {type(net).__name__}: give a "
+                "VAEConfig for an autoencoder, or an nn.Module, UNetConfig or DiTConfig for a "
+                "diffusion model"
             )
         net = passed(net)
     return replace(experiment, net=net)

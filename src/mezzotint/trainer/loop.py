@@ -154,7 +154,10 @@ class Task(nn.Module):
                 parameter.grad = accelerator.reduce(parameter.grad, "mean")
 
     def fitted(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the task's saved tensors, fitted to this training if the lengths differ."""
+        """Return the task's saved tensors, with the sizes that they have in this training.
+
+        The sizes may differ if a training is resumed with another number of images.
+        """
         return saved
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:

@@ -21,9 +21,9 @@ from mezzotint.networks.custom import Custom
 def shard(net: nn.Module, device: torch.device) -> None:
     """Divide a network among all processes, block by block, and move it to a device.
 
-    The weights that belong to no block are put together in the forward pass, and divided again
-    after the backward pass. In a user's own network every weight is treated in this way, because
-    the network's blocks are not known.
+    The weights that belong to no block are gathered from all processes in the forward pass, and
+    divided again after the backward pass. In a user's own network every weight is treated in this
+    way, because the network's blocks are not known.
 
     Raises:
         UserError: If a weight has no dimension to divide.

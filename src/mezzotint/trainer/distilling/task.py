@@ -100,9 +100,10 @@ class Distillation(Task):
 
     @classmethod
     def phase(cls, config: DistillationConfig, seen: int, images: int) -> int:
-        """Return a number that describes the step after ``seen`` of ``images`` images.
+        """Return a number that stands for the part of a training that a step belongs to.
 
-        If a training gets another length, the steps whose number changes have other results.
+        The step comes after ``seen`` of the training's ``images`` images. If the training is made
+        longer or shorter, the result of a step changes only if its number changes.
         """
         return 0
 
@@ -166,7 +167,7 @@ class AlongNoise(Distillation):
         """
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw the angles of the levels t, s and end, (B,) each, and eps (B, C, H, W)."""
+        """Draw the angles of three levels t, s and "end", each (B,), and noise eps (B, C, H, W)."""
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         angles = self.way(torch.rand(batch, **shared), seen)
         return *angles, torch.randn(batch, *self.shape, **shared)
