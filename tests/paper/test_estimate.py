@@ -58,10 +58,10 @@ def test_only_the_rest_of_a_training_counts(hour: None, trained: Path, tmp_path:
 
 
 def test_a_training_is_too_long_beyond_the_hours_alone() -> None:
-    rest = Estimate("linear", 96, 0.5, (), COST)
+    rest = Estimate("linear", 96, 0.5, {}, COST)
     assert too_long(rest, 0.5) == ""
     assert "about 0 hours on this machine, more than `hours=0.4`" in too_long(rest, 0.4)
-    done = Estimate("linear", 96, 0.0, (), COST)
+    done = Estimate("linear", 96, 0.0, {}, COST)
     assert too_long(done, 0.0) == ""
 
 

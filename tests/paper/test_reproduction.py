@@ -15,8 +15,10 @@ from mezzotint.config.experiment import Autoencoder
 from mezzotint.config.recipes import RECIPES
 from mezzotint.metrics import efficientnet
 from mezzotint.paper import rows as measuring
+from mezzotint.paper.estimate import estimates
 from mezzotint.paper.options import Options
 from mezzotint.paper.plan import plan
+from mezzotint.paper.work import begin
 from mezzotint.run import Progress, run
 
 HELD = {"scale": "glyphs", "samples": 10, "seed": 0, "precision": "auto"}
@@ -71,6 +73,13 @@ def test_an_experiment_is_followed_and_a_result_comes_back(small: None, tmp_path
     again = mz.reproduce(only="D", out=tmp_path, on_message=said.append)
     assert again == found
     assert said == [f"{tmp_path}:", "  in all: nothing left to do"]
+
+    (tmp_path / "rows.jsonl").unlink()  # the samples remain
+    work = begin(plan(Options(only=("D",), out=tmp_path)))
+    batches = [count for each in estimates(work) for count in each.rows.values()]
+    assert batches == [0] * 5
+    texts = [what for each in estimates(work) for what, _ in each.parts()]
+    assert texts[0] == "D: 10 samples, cosine DDIM 250 (10 exist already)"
 
 
 def test_a_killed_training_is_continued(small: None, tmp_path: Path) -> None:

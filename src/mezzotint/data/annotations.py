@@ -113,32 +113,45 @@ def table(
     for folder in reversed(chain):
         tables = [name for name in folder.others if name.suffix.lower() in _TABLES]
         for name in tables if len(tables) <= _MANY else []:
-            if (rows := _rows(tree, name)) and (labels := _column(rows, files, number)):
-                return labels
+            if (rows := _rows(tree, name)) and (found := _column(rows, files, number)):
+                if doubtful := [file for file, k in zip(files, found, strict=True) if len(k) > 1]:
+                    raise Unlabelled(
+                        f"{tree.place}/{name} has several rows for {doubtful[0].name}, with "
+                        "different classes: remove all of these rows but one"
+                    )
+                return [label for (label,) in found]
     return None
 
 
-def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list[int] | None:
-    """Return the labels if exactly one column has a class for each file, else None."""
+def _column(rows: list[list[str]], files: Names, number: dict[str, int]) -> list[set[int]] | None:
+    """Return the labels of each file if exactly one column has classes for all files, else None.
+
+    A file has several labels if several rows name it, with different classes.
+    """
     width = min(_WIDE, *(len(row) for row in rows))
     if len(rows) < len(files):
         return None
     for column in range(width):
-        by_name: dict[str, list[str]] = {}
+        by_name: dict[str, list[list[str]]] = {}
         for row in rows:
-            by_name[PurePosixPath(row[column].strip()).name] = row
-        found = [by_name.get(file.name) or by_name.get(file.stem) for file in files]
-        mine = [row for row in found if row is not None]
-        if len(mine) < len(files):
+            by_name.setdefault(PurePosixPath(row[column].strip()).name, []).append(row)
+        found = [by_name.get(file.name) or by_name.get(file.stem, []) for file in files]
+        if not all(found):
             continue
         fits = []
         for other in range(width):
-            words = [nfc(row[other].strip()) for row in mine]
-            words = [w if w in number else w.partition(" ")[0] for w in words]
-            if other != column and all(word in number for word in words):
-                fits.append([number[word] for word in words])
+            labels = [{_label(row[other], number) for row in mine} for mine in found]
+            known = [{k for k in each if k is not None} for each in labels]
+            if other != column and known == labels:
+                fits.append(known)
         return fits[0] if len(fits) == 1 else None
     return None
+
+
+def _label(text: str, number: dict[str, int]) -> int | None:
+    """Return the number of the class that a text is, or begins with before a space, if any."""
+    word = nfc(text.strip())
+    return number.get(word, number.get(word.partition(" ")[0]))
 
 
 def _rows(tree: Tree, name: PurePosixPath) -> list[list[str]]:

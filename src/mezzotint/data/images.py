@@ -199,7 +199,14 @@ def _one(image: Image.Image, wanted: Wanted) -> Pixels:
         if wanted.range is None:
             raise UnreadableImage("32-bit pixels, which have no stated range")
         values = Values("float32", *wanted.range)
-        return converted(np.asarray(image).astype(np.float32)[..., None], wanted.mode, values)
+        pixels = np.asarray(image).astype(np.float32)[..., None]
+        inside = (pixels >= values.low) & (pixels <= values.high)  # False for NaN
+        if wanted.mode in CHANNELS and not inside.all():
+            raise UnreadableImage(
+                f"values from {pixels.min():g} to {pixels.max():g}, outside "
+                f"`range=({values.low:g}, {values.high:g})`"
+            )
+        return converted(pixels, wanted.mode, values)
     if _is_16_bit(image):
         return converted(_from_grey16(image), wanted.mode, Values("uint16", *OF_16_BITS))
     if image.has_transparency_data:

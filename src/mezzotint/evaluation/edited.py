@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from torch import Tensor
 from mezzotint.data import UnreadableImage
 from mezzotint.data.images import Mode, Wanted, read_image
 from mezzotint.data.images import fit as fitted
+from mezzotint.data.reading import read_file
 from mezzotint.data.values import EIGHT_BIT, Values
 from mezzotint.drawing import figures
 from mezzotint.errors import UserError, counted
@@ -76,11 +80,12 @@ def read_images(
 
 def _loaded(path: Path) -> np.ndarray:
     """Read the array in a .npy file. Raises UnreadableImage if the file holds no array."""
-    try:
-        pixels: np.ndarray = np.load(path)
-        return pixels
-    except (OSError, ValueError, EOFError):
-        raise UnreadableImage("not an array of numbers, (H, W, C)") from None
+    content = read_file(path)
+    with suppress(ValueError, EOFError, BadZipFile):
+        pixels = np.load(io.BytesIO(content))
+        if isinstance(pixels, np.ndarray):  # not an archive of several arrays
+            return pixels
+    raise UnreadableImage("not an array of numbers, (H, W, C)")
 
 
 def _wanted(channels: int, values: Values) -> Wanted:
@@ -126,8 +131,12 @@ def write_edited(
     _check("images", images, values)
     if given is not None:
         _check("given", given, values, images.shape[1:])
-    if mask is not None and (not isinstance(mask, Tensor) or mask.shape[-2:] != images.shape[-2:]):
-        raise UserError("`mask` is not a tensor of the images' height and width: give (H, W)")
+    sizes = (images.shape[2:], (1, *images.shape[2:]), (len(images), *images.shape[2:]))
+    if mask is not None and (not isinstance(mask, Tensor) or tuple(mask.shape) not in sizes):
+        raise UserError(
+            "`mask` is not a tensor of the images' height and width: give (H, W), or (N, H, W) for "
+            "N images"
+        )
     folder, strip, film = free_place(out)
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):

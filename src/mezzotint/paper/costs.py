@@ -32,10 +32,10 @@ class Cost:
     training: float  # for the whole training
     call: float  # for one call with BATCH images
 
-    def samples(self, row: Row) -> float:
-        """Return the seconds to make the samples of ``row``; guidance doubles the network calls."""
-        calls = row.settings.calls * -(-row.samples // BATCH)
-        return calls * self.call * (1 + (row.settings.guidance not in (0, 1)))
+    def samples(self, row: Row, batches: int) -> float:
+        """Return the seconds to make batches of BATCH samples; guidance doubles the calls."""
+        guided = row.settings.guidance not in (0, 1)
+        return batches * row.settings.calls * self.call * (1 + guided)
 
 
 def cost(configuration: Configuration, shape: tuple[int, ...], classes: int) -> Cost:

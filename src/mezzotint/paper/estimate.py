@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mezzotint.config.experiment import Experiment
-from mezzotint.paper.costs import Cost, cost
+from mezzotint.paper.costs import BATCH, Cost, cost
 from mezzotint.paper.models import progress
 from mezzotint.paper.plan import Row
-from mezzotint.paper.rows import recorded
+from mezzotint.paper.rows import missing_batches, ready, recorded
 from mezzotint.paper.work import Work
 from mezzotint.pipeline import loading
+from mezzotint.run.group import joined
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Estimate:
     model: str
     images: int  # images of the whole training
     left: float  # the share of the training that remains
-    rows: tuple[Row, ...]  # rows that are not measured yet
+    rows: Mapping[Row, int]  # the batches of samples to make for each row that is not measured yet
     cost: Cost
 
     @property
@@ -33,9 +34,11 @@ class Estimate:
         """Yield a description of each part of the work, with its estimated seconds."""
         if self.left:
             yield f"train {self.model}, {self.images:,} images", self.training
-        for row in self.rows:
+        for row, batches in self.rows.items():
             what = f"{row.letter}: {row.samples:,} samples, {row.name}"
-            yield what, self.cost.samples(row)
+            here = row.samples - batches * BATCH
+            there = f" ({here:,} exist already)" if here > 0 else ""
+            yield what + there, self.cost.samples(row, batches)
 
 
 def estimates(work: Work) -> Iterator[Estimate]:
@@ -44,10 +47,14 @@ def estimates(work: Work) -> Iterator[Estimate]:
     for name in work.models:
         config = plan.models[name]
         left = 1 - progress(work.folder(name), config)
-        rows = tuple(row for row in plan.rows if row.model == name and row not in known)
+        rows = [row for row in plan.rows if row.model == name and row not in known]
         if left or rows:
             spent = cost(config, _shape(work, name), _classes(work, name))
-            yield Estimate(name, config.train.images, left, rows, spent)
+            batches = {row: -(-row.samples // BATCH) for row in rows}
+            if not left:  # some samples may exist already
+                pipe = ready(work, name, joined().device)
+                batches = {row: len(missing_batches(plan, pipe, row)) for row in rows}
+            yield Estimate(name, config.train.images, left, batches, spent)
 
 
 def too_long(estimate: Estimate, hours: float) -> str:

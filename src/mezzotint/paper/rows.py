@@ -171,11 +171,9 @@ def make(
     are made first, so that the time of the compilation does not count.
     """
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
-    missing: dict[Row, list[int]] = {}
-    for row, folder in folders.items():
+    for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-        blocks = range(-(-row.samples // BATCH))
-        missing[row] = [i for i in blocks if not samples.block(folder, i).exists()]
+    missing = {row: missing_batches(plan, pipe, row) for row in rows}
     times: dict[Row, list[float]] = {row: [] for row in rows}
     highest: dict[Row, list[float]] = {row: [] for row in rows}
     with tempfile.TemporaryDirectory() as aside:
@@ -202,6 +200,13 @@ def make(
         )
         for row in rows
     }
+
+
+def missing_batches(plan: Plan, pipe: Pipeline, row: Row) -> list[int]:
+    """Return the numbers of the batches of a row's samples that are not stored yet."""
+    folder = evaluation.kept(pipe, row.settings, plan.seed, BATCH)
+    blocks = range(-(-row.samples // BATCH))
+    return [i for i in blocks if not samples.block(folder, i).exists()]
 
 
 def _timed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -294,7 +295,7 @@ def restore(
         raise UserError("`y` has values that are not finite: correct or mask them")
     if method not in POSTERIORS:
         raise unknown("method", method, list(POSTERIORS))
-    if not noise >= 0:  # this refuses NaN too
+    if not 0 <= noise < math.inf:  # this refuses NaN too
         raise UserError(f"`noise` is {noise:g}: choose 0 or more")
     if noise and method == "ddnm":
         raise UserError(
@@ -309,7 +310,7 @@ def restore(
             # The encoding is x -> k x + e, so A (k x + e) = k y + A e, but ``seen`` is k y + e.
             e = pipe.values.encode(zeros)
             seen = seen + operator(e) - e.flatten()[0]
-        _check_range(operator, seen[:1], zeros.float(), noise)
+        _check_range(operator, seen, images.float(), noise)
     codec = pipe.codec
     if method != "dps" and (isinstance(codec, Latents) or not operator.linear):
         why = (
@@ -356,20 +357,21 @@ def _check_mode() -> None:
 
 
 def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> None:
-    """Raise UserError if y cannot be ``A x`` plus noise, where A is the linear ``operator``.
+    """Raise UserError if an observation in y cannot be ``A x`` plus noise.
 
-    This is the case if y is too large for images x in [-1, 1], or if a large part of y lies outside
-    the range of A. The posterior methods would give wrong images for such a y. ``like`` has the
-    shape of the images (1, C, H, W), and ``noise`` is the standard deviation of the noise in y.
+    A is the linear ``operator``. This is the case if the observation is too large for an image x in
+    [-1, 1], or if a large part of it lies outside the range of A. The posterior methods would give
+    wrong images for such a y. ``like`` has the shape of the images (N, C, H, W), and ``noise`` is
+    the standard deviation of the noise in y.
     """
-    size, noisy = y.norm(), 2 * noise * y.numel() ** 0.5
-    if size > 2 * operator.norm(like) * like.numel() ** 0.5 + noisy:
+    size, noisy = y.flatten(1).norm(dim=1), 2 * noise * y[0].numel() ** 0.5
+    if (size > 2 * operator.norm(like[:1]) * like[0].numel() ** 0.5 + noisy).any():
         raise UserError(
             "`y` is too large to be the operator's output for images in [-1, 1]: compute `y` from "
             "images in this range"
         )
-    apart = (y - operator(pseudoinverse(operator, y, like))).norm()
-    if apart > IMPOSSIBLE * size + noisy:
+    apart = (y - operator(pseudoinverse(operator, y, like))).flatten(1).norm(dim=1)
+    if (apart > IMPOSSIBLE * size + noisy).any():
         raise UserError(
             "a large part of `y` cannot come from the operator: give an output of this operator "
             "as `y`, and the standard deviation of its noise as `noise`"
