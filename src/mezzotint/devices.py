@@ -69,10 +69,10 @@ def use_device(device: str | torch.device) -> None:
 
 
 def without_gpu(several: bool) -> bool:
-    """Return whether accelerate must be kept from using a GPU.
+    """Return whether to forbid accelerate to use a GPU.
 
-    ``several`` says whether there are several processes. Raises UserError if they would share one
-    GPU, because `use_device` chose a GPU by its number.
+    ``several`` says whether there are several processes. If so, each process needs its own device,
+    and UserError is raised if `use_device` chose a device by its number, such as ``cuda:1``.
     """
     found = default()
     if several and found.index is not None:
@@ -93,7 +93,7 @@ def place(state: Any) -> None:
 
 
 def check_training() -> None:
-    """Raise UserError unless the default device can train, which needs float64."""
+    """Raise UserError if the default device is an Apple GPU: training needs float64."""
     if default().type == "mps":
         raise UserError(
             'training needs float64, which Apple\'s GPU lacks: choose `device="cpu"` to train'

@@ -45,7 +45,7 @@ class Damaged(UserError):
 
 
 class Interrupted(Exception):
-    """Raised if a signal stopped a training, which is saved if at least one step was done."""
+    """Raised if a signal stopped a training. If a step was done, the training has been saved."""
 
     def __init__(self, number: int, begun: bool = True) -> None:
         self.number, self.name = number, signal.Signals(number).name

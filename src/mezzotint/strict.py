@@ -54,7 +54,7 @@ def strict(cls: type[T]) -> type[T]:
 
 
 class Choice(PrimitiveConstructorSpec[str]):
-    """Marks a field as a name in a registry: ``Annotated[str, Choice(SCHEDULES)]``.
+    """A mark for fields whose value is a name in a registry: ``Annotated[str, Choice(SCHEDULES)]``.
 
     The registry is read whenever a value is checked or help is shown, so entries added at run time
     are also choices. An unknown name raises the registry's error, and the help lists the names.
@@ -99,7 +99,8 @@ def first_problem(error: ValidationError, place: Callable[[list[str]], str] = ".
     """Return the first error of a validation as one line.
 
     The line begins with ``place(path)``, where ``path`` leads to the field, for example ``["train",
-    "lr"]``. If a check of our own failed, such as ``__post_init__``, the line is its message alone.
+    "lr"]``. If mezzotint's code raised the error, for example in ``__post_init__``, the line is the
+    message of the error alone.
     """
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by one of our checks

@@ -189,8 +189,8 @@ def _call(
 def _aside(as_json: bool) -> Iterator[None]:
     """Run a block; with ``as_json``, send what it prints to the error stream.
 
-    The standard output then holds nothing but JSON. If there are several processes, only the first
-    process prints.
+    The standard output then holds nothing but JSON. In every process except the first, the block's
+    standard output and warnings are dropped.
     """
     if first():
         with redirect_stdout(sys.stderr) if as_json else nullcontext():

@@ -84,7 +84,7 @@ def _check_free(path: Path) -> None:
 
 
 def _draw(name: str, flags: DataFlags, path: Path) -> None:
-    """Draw examples of the training split, prepared as for a training with these options."""
+    """Prepare the training split with the options in ``flags``, and write a grid of examples."""
     section = DataConfig(
         data=name,
         size=flags.size,

@@ -210,7 +210,11 @@ def _check_guidance(flags: EditFlags, words: list[str]) -> None:
 
 
 def _inverted(pipe: Pipeline, found: Edited, folder: Path) -> dict[str, Any]:
-    """Write the noise of an inversion; return the path, and the PSNR of samples from the noise."""
+    """Write the noise of an inversion; return the path of the noise, and a PSNR in dB.
+
+    The PSNR compares the images sampled from the noise with the original images. The PSNR is
+    ``inf`` if the images are equal.
+    """
     assert found.noise is not None
     assert found.given is not None
     place = folder / "noise.npy"

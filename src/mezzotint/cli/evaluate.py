@@ -110,7 +110,7 @@ class ImagesFlags:
 def evaluate(arguments: list[str]) -> Answer:
     """Measure a model, an autoencoder or images, and return the figures (metric values).
 
-    A name may belong both to a data set and to a model (shipped or on the hub). It means the data
+    If a data set and a model (shipped or on the hub) have the same name, the name means the data
     set if ``--split`` is given, and the model otherwise.
     """
     shown = ModelFlags(SampleConfig(), Path("RUN/evaluation"))
@@ -182,10 +182,10 @@ def _images(name: str, rest: list[str]) -> Answer:
 
 
 def _finish(found: Found, out: Path) -> Answer:
-    """Print the paths of the written files, and return the answer.
+    """Print the paths of the written files; return the figures and these paths as an `Answer`.
 
     Only the first process has figures. The other processes print nothing, and return an empty
-    answer.
+    `Answer`.
     """
     if not found.against:
         return Answer({})

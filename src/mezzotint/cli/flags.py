@@ -48,8 +48,8 @@ def subject(
 
     ``what`` describes this argument in messages. If --help is given without the argument, print
     help and exit. This help lists the verb's flags, which are the fields of ``default``. If the
-    flags depend on the argument, ``default`` must be None: the help then only asks for the
-    argument, and names the command that lists the flags.
+    flags depend on the argument, ``default`` must be None. In this case the help asks for the
+    argument and names the command that lists the flags.
     """
     if not arguments or arguments[0].startswith("-"):
         helps = [word for word in arguments if word in (*HELP, HELP_ALL)]
@@ -118,11 +118,11 @@ def _mistake(stop: SystemExit, said: str, program: str) -> UserError:
 
 
 def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
-    """Return the default settings, adapted to the sampler and the spacing that the flags choose.
+    """Return the default settings without the options of a sampler or spacing that flags replace.
 
-    If the flags replace the default sampler or spacing, the options of the default one are dropped,
-    as in `Pipeline.sample`. Only these two flags are read here. Options that do not fit the
-    sampler or the spacing are refused when all flags are parsed.
+    `Pipeline.sample` drops the same options. This function reads only the flags --sampler and
+    --spacing. `parse` reads all flags, and refuses options that do not fit the sampler or the
+    spacing.
     """
     words = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("sampler", "spacing"):
@@ -139,8 +139,8 @@ def has_flag(words: Sequence[str], name: str) -> bool:
 def check_sampling(words: Sequence[str], how: SampleConfig, weaker: object) -> None:
     """Raise UserError for flags of `sample`, `evaluate` or `edit` that would be ignored.
 
-    ``words`` are the words of the command line, and ``how`` are the settings that they give.
-    ``weaker`` is the model that guidance leads away from, if one is given.
+    ``words`` are the words of the command line, and ``how`` are the settings after parsing the
+    words. ``weaker`` is the model that guidance leads away from, or None.
     """
     if has_flag(words, "nfe") and has_flag(words, "steps"):
         raise UserError("`nfe` and `steps` are both given: give one of them")

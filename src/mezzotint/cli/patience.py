@@ -44,12 +44,12 @@ def _text(line: str) -> str:
 
 
 class Patience:
-    """Prints what the command is doing if it has printed nothing for about ten seconds.
+    """Prints what a command is doing if the command has printed nothing for about ten seconds.
 
     If the error stream is not a terminal, the ten seconds become a minute once the command has run
-    for ten minutes. What is printed is the text of the newest progress bar, even of a hidden one.
-    Nothing is added while a bar is visible on a terminal, because such a bar prints all the time.
-    If there are several processes, only the first process prints.
+    for ten minutes. The printed text is that of the newest progress bar, even if the bar is hidden.
+    Nothing is added while a server waits for visitors, or while a bar is visible on a terminal;
+    such a bar prints all the time. If there are several processes, only the first process prints.
 
     Args:
         verb: The text to print until the first bar begins.

@@ -22,7 +22,7 @@ class ReportFlags:
 
 
 def report(arguments: list[str]) -> Answer:
-    """Write a page about one run or several."""
+    """Write a page about one run or several; return the page's path and its size in bytes."""
     shown = ReportFlags(Path("RUN/report.html"), pages.Options())
     subject(arguments, "a run, or several to compare", "mezzotint report RUN...", shown)
     names = list(takewhile(lambda word: not word.startswith("-"), arguments))

@@ -141,7 +141,11 @@ def sample(arguments: list[str]) -> Answer:
 
 
 def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answer:
-    """Print the number, the paths and the colours of the samples, and return them."""
+    """Print and return the number of samples, the paths, and statistics of the channels.
+
+    The statistics are the mean and the standard deviation of each channel of the samples. The
+    statistics of the training set, if the model has them, are only printed.
+    """
     colours = channel_statistics(nhwc(images))
     _colours("samples", colours)
     if pipe.colour:
@@ -158,9 +162,10 @@ def _report(pipe: Pipeline, flags: SampleFlags, n: int, images: Tensor) -> Answe
 
 
 def _count(flags: SampleFlags, given: dict[str, tuple[Any, int]], words: list[str]) -> int:
-    """Return the number of samples, which is the value of -n.
+    """Return the number of samples.
 
-    If -n is not given and a condition has several values, it is the number of these values.
+    This is the value of -n. If -n is not given and a condition has several values, the number of
+    these values is returned instead.
     """
     most = max([1, *(rows for _, rows in given.values())])
     asked = any(word.split("=")[0] in ("-n", "--n") for word in words)

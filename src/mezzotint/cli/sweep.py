@@ -56,7 +56,7 @@ class SweepFlags:
 
 
 def sweep(arguments: list[str]) -> Answer:
-    """Return the best sampling settings for a run."""
+    """Sweep a run's sampling settings; return all cells, the best cells and the files' paths."""
     name, rest = subject(arguments, "a run", "mezzotint sweep RUN", SweepFlags())
     flags = parse(SweepFlags(), rest, f"mezzotint sweep {name}")
     with Follower("samples") as follow:

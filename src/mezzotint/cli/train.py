@@ -69,9 +69,10 @@ def train(arguments: list[str]) -> Answer:
 
 
 def trained(run: Path) -> Answer:
-    """Return a training's answer for ``--json``.
+    """Return the results of a training, which ``--json`` prints.
 
-    The answer holds the folder, the newest checkpoint, the last row of the log, and all figures.
+    The results are the folder, the newest checkpoint, all figures, and the last row of the log that
+    is not a figure.
     """
     rows = log.read(run / "log.jsonl")
     measured = [row for row in rows if "figure" in row]

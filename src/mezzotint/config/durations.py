@@ -47,7 +47,10 @@ def shortened(before: Configuration, after: T, given: Collection[str]) -> tuple[
 
 
 def scaled(train: TrainConfig, images: int) -> TrainConfig:
-    """Return ``train`` with the length ``images``, and with warm-up and half-life in proportion."""
+    """Return ``train`` for ``images`` images, with the warm-up and the half-life in proportion.
+
+    The half-life is at least 1 image.
+    """
     times = images / train.images
     return replace(
         train,

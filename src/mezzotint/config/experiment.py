@@ -31,7 +31,7 @@ from mezzotint.trainer.objective import ObjectiveConfig
 
 @strict
 class Settings:
-    """The fields of every run's configuration. Durations are numbers of training images seen."""
+    """The fields of every run's configuration. Intervals are counted in training images."""
 
     recipe: Suppress[str]
     train: TrainConfig = TrainConfig()
@@ -176,8 +176,8 @@ class Experiment(Settings):
             which the first C are the prediction (`prediction.split_variance`).
 
         Raises:
-            UserError: If the configuration names a network of the user's own that was not passed
-                to mezzotint in this process.
+            UserError: If ``net`` is the record of a user's own network, and the user has not passed
+                this network to mezzotint in this process.
         """
         outputs = 2 * channels if self.noise.learn_variance else None
         augmentation = AUGMENTATION_SIZE if self.data.non_leaking else 0

@@ -37,15 +37,18 @@ def from_json(content: dict[str, Any]) -> Configuration:
 
 
 def read(path: Path, home: Path | None = None) -> Configuration:
-    """Read a config.json of this or an older version, strictly; its paths become absolute.
+    """Read a config.json strictly, and return the configuration with absolute paths.
+
+    The file may be of an older version; `migrations` converts it. `located` makes paths absolute.
 
     Args:
         path: The file.
-        home: The run's folder, to which the paths are relative; None means the file's folder.
+        home: The run's folder, for `located`; None means the file's folder.
 
     Raises:
-        Damaged: If mezzotint did not write the file, or a field is unknown or has a wrong type.
-        UserError: If the version is unknown.
+        Damaged: If the file cannot be read, mezzotint did not write the file, or a field is unknown
+            or has a wrong type.
+        UserError: If this version of mezzotint cannot read the version of the file.
     """
     alien = Damaged(f"{path} is not a configuration: give a file that mezzotint wrote")
     try:

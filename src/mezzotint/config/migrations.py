@@ -18,7 +18,10 @@ VERSION = 6
 
 
 def _in_rgb(content: Content) -> Content:
-    """Convert version 5, which turned images into RGB, to version 6, which keeps their channels."""
+    """Convert version 5 to version 6: set the field ``mode`` of ``data`` to "rgb".
+
+    Runs of version 5 have no such field, and always convert images to RGB.
+    """
     return {**content, "data": {**content["data"], "mode": "rgb"}}
 
 

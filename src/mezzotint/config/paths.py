@@ -24,13 +24,19 @@ UP = ".."  # the beginning of a path that is relative to a run's folder
 def located(config: T, home: Path) -> T:
     """Return a run's configuration with absolute paths; ``home`` is the run's folder.
 
-    Older versions stored paths as the user gave them, mostly relative to the working folder. So a
-    relative path that does not exist is also searched for in the run's folder and in each folder
-    above it. If an absolute path does not exist, its last part is searched for in the same folders.
-    A wrong match does no harm, because training and measuring check the fingerprint of the data.
-    Names of data sets and models do not change. A path that begins with ``..`` is searched for in
-    the working folder last; if it is not found, it is taken as relative to the run's folder. All
-    other paths that are not found do not change.
+    Older versions stored paths as the user gave them, mostly relative to the working folder. So
+    each path is searched for in several places, and the first match is used:
+
+    - a path that begins with ``..``: in the run's folder, in each folder above the run's folder,
+      and then in the working folder;
+    - any other relative path: in the working folder, in the run's folder, and then in each folder
+      above the run's folder;
+    - an absolute path: as given. If the path does not exist, its last part is searched for in the
+      run's folder, and then in each folder above the run's folder.
+
+    A path that begins with ``..`` and is not found is taken as relative to the run's folder. Other
+    paths that are not found, and names of data sets and models, do not change. A wrong match does
+    no harm, because training and measuring check the fingerprint of the data.
     """
     return _mapped(config, lambda text: _located(text, home.resolve()))
 

@@ -21,9 +21,10 @@ from mezzotint.strict import Choice, strict
 
 @strict
 class SampleConfig:
-    """The settings for sampling; those of a training become the defaults of the trained model.
+    """The settings for sampling.
 
-    A setting that has no default here takes the default of the sampler.
+    A training stores its sampling settings in the model, as the defaults of the model. If an option
+    of the sampler is None, the sampler's own default applies.
     """
 
     sampler: Annotated[str, Choice(SAMPLERS)] = "ddim"
@@ -158,7 +159,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Return the defaults with some fields changed; None keeps a field unchanged.
 
     ``nfe`` may replace ``steps``. Options of the sampler that are not fields may be given by name.
-    If the sampler or the spacing changes, the options of the old one are dropped; see `freed`.
+    A new sampler or spacing drops the options of the old sampler or spacing; see `freed`.
 
     Raises:
         UserError: If there is no such field or option, a value is not allowed, or both ``nfe`` and

@@ -40,8 +40,9 @@ def dataset_json(
         other than a number of 5 or more digits.
 
     Raises:
-        Unlabelled: If the file is not valid JSON, or does not give every image one label, a
-            non-negative integer.
+        Unlabelled: If the file is not valid JSON, ``labels`` is not a list of [file, label], an
+            image has no label, or an image's label is not an integer, is negative, or is too large
+            for a class.
     """
     for folder in reversed(chain):
         for name in folder.others:

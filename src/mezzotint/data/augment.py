@@ -21,10 +21,11 @@ def flip(images: Tensor, mask: Tensor) -> Tensor:
 
 
 def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, Tensor]:
-    """Augment as EDM does, and return the condition that stops samples from looking augmented.
+    """Augment images by EDM's random operations, and return them with a condition.
 
-    The operations are applied in the order of the table. The network gets their random numbers as a
-    condition, so a condition of zeros makes it sample images without augmentation.
+    The operations are applied in the order of the table. The condition holds the random numbers of
+    the operations. A network that is trained with this condition makes images without augmentation
+    if the condition is zero.
 
     | operation     | effect                                     | condition              |
     |---------------|--------------------------------------------|------------------------|
@@ -40,15 +41,15 @@ def non_leaking(images: Tensor, u: Tensor, probability: float) -> tuple[Tensor, 
 
     The x-flip has probability 1/2; each other operation is applied with `probability`, which is
     0.12 for CIFAR-10. The direction a4 is 0 to the right and pi/2 downwards. The flips only move
-    pixels. The other operations are done in one bicubic resampling without a low-pass filter, for
-    which the image is continued by reflection; the result is clamped to [-1, 1]. An image that gets
-    none of these other operations is not resampled.
+    pixels. The other operations are done in one bicubic resampling without a low-pass filter. The
+    resampling continues an image by reflection, and clamps the result to [-1, 1]. An image without
+    these other operations is not resampled.
 
     Args:
         images: (B, C, H, W), floating, in [-1, 1].
-        u: (B, 16), uniform in [0, 1): the source of all randomness. Columns 0, 14 and 15 are
-            not used here. The caller can use one of them for the function `flip`, which, unlike the
-            x-flip of the table, adds no condition.
+        u: (B, 16), uniform in [0, 1): the source of all randomness. This function does not use
+            columns 0, 14 and 15. The caller can use such a column for the function `flip`, which
+            adds no condition, unlike the x-flip of the table.
         probability: in [0, 1].
 
     Returns:
@@ -126,9 +127,9 @@ def kornia_augmentation(
 ) -> Callable[[Tensor, int], Tensor]:
     """Return a function that applies augmentations of the package kornia, one after another.
 
-    They are for autoencoders. The samples of a diffusion model would look augmented too: the
-    network is conditioned on the augmentations of `non_leaking`, but not on these. `crop` cuts out
-    a part with half to all of the image's area, and scales it to the size of the image. `colour`
+    The augmentations are for autoencoders. The network of a diffusion model is conditioned on the
+    augmentations of `non_leaking`, but not on those of kornia, so its samples would look augmented.
+    `crop` cuts out a part with half to all of the image's area, and scales it to ``size``. `colour`
     changes brightness, contrast and saturation by up to 0.2 and the hue by up to 0.05.
     `randaugment` applies 2 random operations, the same for the whole batch, at magnitude 10 of 30
     (arXiv 1909.13719). `cutmix` puts a rectangle of another image of the batch into each image

@@ -45,11 +45,11 @@ def build(source: Source, size: Size | None, skip_bad: bool, folder: Path, wante
         wanted: The channels to decode to, and the range of values that the user states.
 
     Raises:
-        UserError: If images cannot be read (the message names them all) and `skip_bad` is not set;
-            images differ in size and `size` is not given; images differ in channels (only grey and
-            RGB may be mixed, and only if ``wanted`` has no mode); values are not finite, or outside
-            the stated range; more than half of the images, or all images of a class, were skipped;
-            or the disk is full.
+        UserError: If images cannot be read and `skip_bad` is not set (the message gives their
+            number, and names up to five); images differ in size and `size` is not given; images
+            differ in channels (only grey and RGB may be mixed, and only if ``wanted`` has no mode);
+            values are not finite, or outside the stated range; more than half of the images, or all
+            images of a class, were skipped; or the disk is full.
     """
     stated, notes = source.values(wanted.range) if source.values else (None, ())
     task = Decoding(source, size, wanted, stated)

@@ -59,7 +59,7 @@ class Prepare:
 
     Attributes:
         shape: The (H, W) of all images after preparation.
-        before: Yields the name and the original (H, W) of each image.
+        before: A function that yields the name and the original (H, W) of each image.
     """
 
     shape: tuple[int, int]
@@ -190,7 +190,7 @@ def _row(rows: Array, i: int) -> Array:
 
 
 def _of_array(name: str, value: Any, count: int) -> Column:
-    """Make a column of numbers, tags or images from an array, as its type and shape decide."""
+    """Make a column of numbers, tags or images; the array's type and shape decide which."""
     what = f"`condition` {name!r}" if name != "condition" else "`condition`"
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if array.shape[:1] != (count,):
@@ -214,7 +214,7 @@ def _of_array(name: str, value: Any, count: int) -> Column:
 
 
 def _decoded(name: str, decode: Decode, item: str) -> Array:
-    """Decode the image of a condition; 16-bit grey v becomes round(v / 257) in 8 bits."""
+    """Decode the image of a condition to uint8; a 16-bit value v becomes round(v / 257)."""
     try:
         pixels = decode()
     except UnreadableImage as error:

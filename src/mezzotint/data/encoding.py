@@ -75,7 +75,7 @@ def channel_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Part:
-    """The latents of a part of the data set, and their sums by channel.
+    """The latents of up to `PART` images, and the `LatentMoments` of these latents.
 
     ``moments`` has the axes of `PreparedLatents.moments`.
     """
@@ -147,7 +147,11 @@ class Encoding:
                 _passed(building, start).write_bytes(content)
 
     def build(self, building: Path) -> None:
-        """Fill the folder of a cache entry while other processes `help`; show a progress bar."""
+        """Fill the folder of a cache entry, and show a progress bar.
+
+        Other processes encode their parts at the same time, in `help`. If a part of another process
+        is missing, this process encodes that part too.
+        """
         self.begun = True
         self.share.announced(building)
         array: np.memmap[Any, Any] | None = None
@@ -190,11 +194,14 @@ class Encoding:
 
 
 def _passed(building: Path, start: int) -> Path:
-    """Return the path of the file in which a process passes a `Part` to the first process."""
+    """Return the file in which another process passes a `Part` to the first process.
+
+    ``start`` is the index of the first image of the `Part`.
+    """
     return building / f"{start:09d}.safetensors"
 
 
 def digest(meta: dict[str, Any]) -> str:
-    """Return the SHA-256 of all fields except ``sum`` in the meta.json of an entry of the cache."""
+    """Return the SHA-256 of the content of a meta.json, without the field ``sum``."""
     facts = [meta[name] for name in ("shape", "mean", "std", "moments")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -31,15 +31,17 @@ def source_of(
     Args:
         tree: The files.
         split: The name of the split.
-        conditional: Whether labels are required; if so, wrong labels are an error.
-        key: A function of the images' names. It returns the part of the cache's key that changes
-            with these images.
+        conditional: Whether wrong labels raise UserError. If not, images with wrong labels are used
+            without classes.
+        key: A function from the names of images to a part of the cache's key. This part changes
+            when one of these images changes.
         opened: A function that is called before the first image is read. It returns the function
             that reads one image.
         archive: Whether the tree comes from an archive.
 
     Raises:
-        UserError: In the cases of `layout.understand` and `Layout.contents`.
+        UserError: If the layout is ambiguous, if there is no such split, or if the rules of
+            `data.layout` refuse the split.
     """
     layout = understand(tree, archive)
     found = layout.contents(split, conditional)

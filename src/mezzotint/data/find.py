@@ -28,8 +28,8 @@ def find_source(data: str, split: str = "train") -> Source:
         split: `train`, `test`, `validation` ...; the source decides which of them exist.
 
     Raises:
-        UserError: If no data or no split has that name, or if the source is visibly damaged or
-            cannot be fetched.
+        UserError: If no data or no split has that name, labels are faulty, or the source is visibly
+            damaged or cannot be fetched.
     """
     place, kind = recognise(data)
     return opened(place, kind, split)
@@ -51,8 +51,8 @@ def as_text(data: str | os.PathLike[str]) -> str:
 def opened(place: str, kind: Kind, split: str, conditional: bool = True) -> Source:
     """Open a source, given the place and the kind that `recognise` returned.
 
-    If ``conditional`` is set, wrong labels raise UserError; else they are ignored. Also raises
-    UserError in the cases of `find_source`.
+    If ``conditional`` is False, faulty labels are ignored. Raises UserError if there is no such
+    split, the source is visibly damaged or cannot be fetched, or labels are faulty and not ignored.
     """
     open_as = kind.open if conditional or kind.plain is None else kind.plain
     return open_as(place if kind.takes is None else str(Path(place).resolve()), split)
@@ -80,7 +80,9 @@ def recognise(data: str) -> tuple[str, Kind]:
 def jpegs(data: str, split: str) -> int:
     """Return the number of images in a split that begin with the first bytes of a JPEG file.
 
-    Raises UserError in the cases of `find_source`, and if a file cannot be read.
+    A broken link, or a file that is damaged in its archive, does not count. Raises UserError if the
+    data or the split does not exist, the source is visibly damaged or cannot be fetched, or a
+    temporary fault prevents reading a file.
     """
     place, kind = recognise(data)
     source = opened(place, kind, split, conditional=False)
@@ -101,8 +103,8 @@ def _begins_as_jpeg(file: Callable[[], Path | bytes]) -> bool:
 def _is_name(data: str, written: str) -> bool:
     """Return whether `data` is a name of the form ``written``, and not a path.
 
-    If ``written`` has a prefix, as in `hub:OWNER/NAME`, `data` must begin with this prefix.
-    If it has none, as `glyphs`, `data` must equal ``written``.
+    If ``written`` has a prefix with a colon (`hub:OWNER/NAME`), `data` must begin with the prefix.
+    If ``written`` is a word (`glyphs`), `data` must equal the word.
     """
     word, colon, _ = written.partition(":")
     return data.startswith(word + colon) if colon else data == word

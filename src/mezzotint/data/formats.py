@@ -78,8 +78,8 @@ def is_image(name: PurePath, head: Callable[[], bytes | None]) -> bool:
     Args:
         name: The file's name.
         head: A function that returns the first `HEAD` bytes, or None if the file cannot be read. It
-            is not called for a file with the suffix of an image. An unreadable file without a
-            suffix counts as an image, so that a later error names it.
+            is not called for a file with the suffix of an image. If it returns None, a file whose
+            name has no suffix at all counts as an image, so that a later error names the file.
     """
     suffix = name.suffix.lower()
     if suffix in SUFFIXES or suffix in _FOREIGN_SUFFIXES or suffix in _RAW_SUFFIXES:
@@ -108,7 +108,7 @@ def foreign(name: str, head: bytes) -> str:
 
 
 def advice(names: list[PurePath]) -> str:
-    """Return a sentence that says what to do about a folder without images, given its files."""
+    """Return advice about data without images, chosen by the names of the data's files."""
     for name in names:
         low = name.name.lower()
         if "cifar-100-python" in name.parts:

@@ -4,17 +4,18 @@ The steps, in this order:
 
 1. An animation is reduced to its first frame.
 2. The EXIF orientation is applied.
-3. Transparency of any kind is composited on white, unless the mode "rgba" is requested.
+3. Transparency is composited on white, unless the mode "rgba" is requested. (The transparent value
+   of a 16-bit grey PNG becomes white even in this mode.)
 4. Grey and 1-bit images stay grey. Pillow converts palette, CMYK, YCbCr and LAB images to RGB; ICC
    profiles are ignored.
 5. If the mode "rgb", "grey" or "rgba" is requested, the image is converted to it, in 8 bits.
 6. If a size is given, the image is scaled to cover it and cropped around the centre.
 
-A value v of 16-bit grey is kept, or becomes round(v / 257) in 8 bits. If a TIFF has several pages,
-all grey and of the same size, the pages are its channels, unless the mode "rgb", "grey" or "rgba"
-is requested. 32-bit integer and floating-point pixels are refused unless their range is stated. A
-file that does not decode to its last row is refused. Text and profiles in a file have no effect,
-whatever their size.
+A 16-bit grey value v becomes round(v / 257) if the mode "rgb", "grey" or "rgba" is requested, and
+stays v otherwise. If all pages of a TIFF are grey and of the same size and type, the pages become
+channels, unless one of these three modes is requested. 32-bit integer and floating-point pixels are
+refused unless their range is stated. A file that does not decode to its last row is refused. Text
+and profiles in a file have no effect, whatever their size.
 """
 
 import io
@@ -117,7 +118,9 @@ def read_image(source: bytes | Path, name: str = "", wanted: Wanted = RGB) -> Pi
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A decoder of an image file, for `Item.decode`. A worker process can decode such a file too.
+    """A decoder of one image file, for `Item.decode`.
+
+    A worker process can decode the file instead, from the path or the bytes that ``read`` returns.
 
     Attributes:
         read: Returns the path of the file, or its bytes.
@@ -243,10 +246,10 @@ def _from_grey16(image: Image.Image) -> Pixels:
 def converted(pixels: Pixels, mode: Mode | None, values: Values | None = None) -> Pixels:
     """Convert an image (H, W, C) to the channels of a mode, in 8 bits.
 
-    The modes ``keep`` and None change nothing. Grey is repeated to RGB, Pillow converts RGB to
-    grey, and a new opacity channel is opaque. ``values`` is the type and range of the pixels; None
-    means 8-bit. Raises UserError unless the image has 1 or 3 channels, or already the channels of
-    the mode.
+    The modes ``keep`` and None change nothing. A grey channel is repeated to make RGB, Pillow
+    converts RGB to grey, and a new opacity channel is opaque. ``values`` is the type and range of
+    the pixels; None means 8-bit. Raises UserError if the number of channels is neither 1 nor 3, nor
+    the number that the mode requests.
     """
     if mode not in CHANNELS:
         return pixels

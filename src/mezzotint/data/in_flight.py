@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class InFlight:
-    """Limits the sum of the amounts of work in progress to ``most``.
+    """Makes threads wait, so that the amounts of work in progress add up to at most ``most``.
 
     A block ``with limit(amount): ...`` waits until its amount and the amounts of the running blocks
     together do not exceed the limit. A block whose own amount exceeds the limit waits until no

@@ -70,7 +70,8 @@ def reordered(then: Sequence[str], now: Sequence[str]) -> str:
     """Return a warning if the order of the classes has changed, else "".
 
     ``then`` are the classes of a run, and ``now`` are the classes of its data. Older versions of
-    mezzotint sorted class folders as text (1, 10, 2), and the models of such runs keep this order.
+    mezzotint sorted class folders as text (1, 10, 2), and models from these versions keep that
+    order. The result is also "" if the data has other classes than the run.
     """
     before, after = [*map(nfc, then)], [*map(nfc, now)]
     if before == after or sorted(before) != sorted(after):

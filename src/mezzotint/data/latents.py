@@ -1,7 +1,7 @@
-"""The latents of a data set, which a frozen autoencoder computes once for the cache.
+"""The latents of a data set. A frozen autoencoder computes them once, and the cache keeps them.
 
-An entry of the cache is a folder with `moments.npy` and `meta.json`. As for a prepared array, the
-folder is built under another name and then renamed.
+An entry of the cache is a folder with `moments.npy` and `meta.json`. The folder is built under
+another name and then renamed, like the folder of a prepared array.
 """
 
 from __future__ import annotations

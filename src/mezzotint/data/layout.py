@@ -6,23 +6,26 @@ The same rules hold for folders, zips and tars.
    left out, and reported by a count and the first three names. Files that operating systems leave
    behind are not counted. A folder that mezzotint wrote (a run, its figures) is left out.
 2. **Wrappers.** A folder is a wrapper if it holds a single folder with images, no empty folder, and
-   no images of its own. It may also hold folders of files other than images and, if the single
-   folder is called ``images``, ``jpg`` ..., folders such as ``masks`` and ``annotations``. The
-   single folder is entered, that is, read in place of the wrapper, if it holds no images directly,
-   or has its parent's name, or is called ``images``, ``jpg`` ... The entered folder may be a
-   wrapper too. The single top folder of an archive is always entered, unless it is a split.
+   no images of its own. Folders of files other than images may lie beside the single folder. If the
+   single folder is called ``images``, ``jpg`` ..., folders such as ``masks`` and ``annotations``
+   may lie beside it too, even if they hold images. The single folder is entered, that is, read in
+   place of the wrapper, if it holds no images directly, or has its parent's name, or is called
+   ``images``, ``jpg`` ... The entered folder may be a wrapper too. The single top folder of an
+   archive is always entered, unless it is a split.
 3. **Splits** are folders called train or training; test or testing; validation, val, valid, dev or
    eval, in upper or lower case. ``set``, ``data``, ``images``, a year or the number of a part may
    follow the word. Numbered parts are merged into one split. A prefix is allowed if two splits
    share it (``seg_train``, ``seg_test``). Splits may lie inside each class folder. In ``trainA``,
    ``trainB``, ``testA``, ``testB`` the letters are classes.
 
-   - A folder of images beside ``train`` that is not a split makes it unclear whether ``train`` is a
-     class, so the data is refused. But if there is a second split, and either ``train`` holds class
-     folders or the folder's name means annotations, only this folder is left out.
+   - Suppose folders with images lie beside ``train`` and are not splits. The data is refused,
+     because ``train`` may be a class. But if there is a second split, these folders are left out in
+     two cases: ``train`` holds no images directly, or the names of all these folders mean
+     annotations.
    - Suppose there is no ``train``, and ``test`` or ``val`` lies beside class folders. If all these
-     folders hold images directly, they are all classes, and no images are held out. If not, the
-     data is refused. Without ``train`` it is also refused if images lie beside ``test`` or ``val``.
+     folders hold images directly, they are all classes, and no images are held out. If one of them
+     holds images only in its subfolders, the data is refused.
+   - If there is no ``train``, and images lie beside ``test`` or ``val``, the data is refused.
 4. **Classes** are the folders of a split that hold images at any depth, in natural order (1, 2,
    10), with their names in NFC. ``Labels.json`` may give other names. The numbered parts of one set
    (``images_001``, ``images_002``) are not classes. Images without class folders have no classes,
@@ -61,7 +64,8 @@ from mezzotint.errors import UserError, counted, without_controls
 class Contents:
     """The images of a split in order, their labels, and notes for the user.
 
-    ``base`` is the folder that holds the images, and ``layout`` describes its layout.
+    ``base`` is the folder that holds the images or class folders. ``layout`` says in words how the
+    images are arranged, such as "a folder for each class".
     """
 
     base: PurePosixPath

@@ -47,7 +47,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _text(data: bytes) -> bytes:
-    """Return the XMP text of an iTXt chunk, as far as it can be read."""
+    """Return the XMP text of an iTXt chunk; empty if it cannot be decompressed.
+
+    Of a compressed text, only the first `_MOST` bytes are returned.
+    """
     compressed = data[len(_XMP) : len(_XMP) + 1] == b"\1"
     *_, text = data[len(_XMP) + 2 :].split(b"\0", 2)
     if not compressed:

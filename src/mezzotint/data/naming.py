@@ -68,7 +68,10 @@ def canonical(split: str) -> str:
 
 
 def is_litter(name: str) -> bool:
-    """Return whether a file or folder was left behind by a system or a storage device."""
+    """Return whether the name of a file or folder begins with a dot, or is known as litter.
+
+    Operating systems, storage devices and programs leave litter behind.
+    """
     low = plain(name)
     return low.startswith(".") or low in _LITTER or low.endswith(_STREAMS)
 
@@ -76,13 +79,16 @@ def is_litter(name: str) -> bool:
 def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     """Find the splits among the subfolders of a folder, by their names.
 
-    The name of such a folder is one of the words in `WORDS`. ``set``, ``data``, ``images`` or a
-    year may follow the word, and then the number of a part (``X1`` in ``train.X1``). A prefix
-    (``seg_train``) is allowed if another split has the same prefix (``seg_test``).
+    A folder is a split if its name is a word in `WORDS`. The word may be followed by another word,
+    such as ``set``, ``data`` or ``images``; then by a year; and then by the number of a part, as in
+    ``train.X1``. A prefix (``seg_train``) is allowed if another split has the same prefix
+    (``seg_test``).
 
     Returns:
-        A dict from the name of each folder that is a split, or a part of a split, to three texts:
-        the split, the folder's name in lower case without the number of the part, and this number.
+        A dict of ``name: (split, stem, part)`` for the folders that are splits or parts of splits.
+        ``split`` is a key of `WORDS`. ``part`` is the number of the part with any separator before
+        it, such as ".x1", or "". ``stem`` is the name in lower case without ``part``, and without
+        the separator after a prefix, such as "segtrain".
     """
     found = {name: match for name in names if (match := _SPLIT_NAME.fullmatch(plain(name)))}
     splits: dict[str | None, set[str]] = {}

@@ -32,9 +32,8 @@ class Prepared:
         images: (N, H, W, C), memory-mapped: uint8, uint16 or float32, as `values` says.
         labels: int64 (N,), the class of each image; all are -1 if `classes` is empty.
         classes: the names of the classes.
-        fingerprint: the SHA-256 of pixels, shape, labels and class names, of the conditions if
-            there are any, and of `values` unless they are 8-bit. It does not depend on the place
-            where the images are stored.
+        fingerprint: a SHA-256 that changes with the pixels, shape, labels, class names, conditions
+            and `values`. It does not depend on the place where the images are stored.
         folder: the entry of the cache.
         skipped: the number of images that were left out because they could not be read.
         source: the name or path of the data; "" for a subset of a data set. To get the same data
@@ -155,10 +154,10 @@ def in_order(data: Prepared, classes: Sequence[str]) -> Prepared:
 
 
 def is_same(data: Prepared, fingerprint: str) -> bool:
-    """Return whether data has this fingerprint, with its classes numbered as now or as before.
+    """Return whether ``fingerprint`` is that of ``data`` in this or an older version of mezzotint.
 
-    Older versions of mezzotint numbered class folders in the order of text (1, 10, 2). Newer
-    versions number them in natural order (1, 2, 10). The images are the same.
+    Older versions numbered class folders in the order of text (1, 10, 2). Newer versions number
+    them in natural order (1, 2, 10). So the same images can have two fingerprints.
     """
     if data.fingerprint == fingerprint:
         return True

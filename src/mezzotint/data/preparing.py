@@ -91,7 +91,8 @@ def prepare(
             in memory, a numpy array or a torch tensor (N, H, W), (N, H, W, C) or (N, C, H, W),
             which are copied to the cache. Prepared data is returned unchanged.
         labels: with images in memory: N non-negative integers, or N names of classes, or None.
-        classes: with labels: the names of the classes; None calls them "0" to the largest label.
+        classes: with labels: the names of the classes. If it is None, the classes of integer labels
+            are named "0" to the largest label, and labels that are names name the classes.
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It is
             required if the lengths of the axes are ambiguous.
         range: for an array or 32-bit image files, the values (black, white) that networks see as -1
@@ -100,8 +101,8 @@ def prepare(
         size: the size in pixels to which images are scaled and centre-cropped: the side of a
             square, or (height, width), or "48x80". None keeps the images' own size.
         split: for a name or a path: `train`, `test`, `validation` ...
-        skip_bad: whether files that cannot be read are left out and counted. If not, they raise an
-            error.
+        skip_bad: if True, files that cannot be read are left out and counted. If False, `prepare`
+            raises UserError for such files.
         conditional: whether labels are required. If not, faults of labels are ignored, and all
             images in a folder are used, with or without class folders. Labels that can be read are
             kept.
@@ -201,7 +202,10 @@ def _found(
     wanted: Wanted,
     asked: Asked,
 ) -> tuple[Prepared, tuple[str, ...]]:
-    """Return the data set of a name or a path, and its warnings; a cached data set has none."""
+    """Return the data set of a name or a path, and the warnings of its source.
+
+    The warnings are () if the data set was already in the cache.
+    """
     place, kind = recognise(data)
     source = with_columns(opened(place, kind, split, conditional), asked)
     found, new = _entry(source, size, skip_bad, wanted)

@@ -30,7 +30,7 @@ _NAMES |= {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 
 
 class UnreadableImage(UserError):
-    """Raised for a file that cannot be decoded. The message is the reason, without the name."""
+    """Raised for a file that cannot be decoded. The message is the reason, without a file name."""
 
 
 def read_file(path: Path, most: int = IMAGE) -> bytes:
@@ -39,7 +39,7 @@ def read_file(path: Path, most: int = IMAGE) -> bytes:
     Raises:
         UnreadableImage: If the file is a broken link, is not a regular file, or exceeds `most`
             bytes.
-        UserError: If the file cannot be read because of a temporary fault.
+        UserError: If the file does not exist, or a temporary fault prevents reading.
     """
     return _read(path, most, whole=True)
 
@@ -77,7 +77,10 @@ def check_size(size: int, most: int = IMAGE) -> None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether an error, such as too little memory, may be temporary and the file intact."""
+    """Return whether an error may have a temporary cause, such as too little memory.
+
+    If reading a file raises such an error, the file may be intact.
+    """
     if isinstance(error, OSError):  # decoders raise it without an errno if the content is broken
         return error.errno is not None or "out of memory" in str(error)
     return isinstance(error, MemoryError)

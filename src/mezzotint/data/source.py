@@ -29,10 +29,11 @@ SPLITS = tuple(word for words in WORDS.values() for word in words)
 class Item:
     """One image, not yet decoded.
 
-    `decode(wanted)` returns (H, W, C), may run in any thread, and raises `UnreadableImage`. It may
-    ignore the channels and the size in ``wanted``, because the caller converts the image anyway. If
-    ``decode`` is an `ImageFile`, other processes may decode the file. `label` is the class number,
-    or `UNLABELLED`. `file` returns the path or the bytes of the image's file, if the image has one.
+    `decode(wanted)` returns the pixels (H, W, C), and raises `UnreadableImage` if the image cannot
+    be decoded. `decode` may run in any thread. `decode` may ignore the channels and the size in
+    ``wanted``, because the caller converts the image anyway. If `decode` is an `ImageFile`, other
+    processes may decode the file. `label` is the class number, or `UNLABELLED`. `file` returns the
+    path or the bytes of the image's file, if the image has one.
     """
 
     name: str
@@ -58,12 +59,11 @@ class Source:
         entry: the folder of the cache that already holds the images at their original size, or
             None.
         layout: a description of the layout of the files.
-        left_out: the other files, grouped by the reason why they are left out.
+        left_out: the files that the source leaves out, grouped by the reason.
         warnings: the decisions that may not be what the user meant.
         values: a function that takes the range stated by the user, or None, and returns `Values`
-            and notes. `values` itself is None if the decoded images need no such function: the
-            range is then 0 to 255 for uint8, 0 to 65535 for uint16, and stated by the user for
-            float32.
+            and notes. Without such a function, the range is 0 to 255 for uint8 and 0 to 65535 for
+            uint16, and the user must state the range for float32.
         columns: the conditions of the images, each with a value for every item.
         table: returns the columns that a user may name (see `Tabled`); None if there are no
             columns.

@@ -80,8 +80,9 @@ class Table:
         values: The columns by name, each with one value for each index in ``rows``.
         rows: The indices of the source's images that the table describes. Any other images of the
             source serve only as conditions.
-        image: A function that takes a value of a column of images. It returns a decoder for the
-            image, and a string that identifies the image. None if no column has images.
+        image: A function that takes a value of a column of images, and returns a decoder for the
+            image and a string that identifies the image. It is None for a source that cannot have
+            columns of images.
     """
 
     place: str
@@ -127,7 +128,9 @@ The images that this column names are conditions, so they are not rows of the ta
 def with_columns(source: Source, asked: Asked) -> Source:
     """Return a source with the columns that a user names, as conditions or as labels.
 
-    Raises UserError if the source has no table, a column does not exist, or values are wrong.
+    Raises UserError if the source has no table; a column does not exist, or is named twice; a
+    column of numbers has a value that is not a finite number, or has lists of different lengths; an
+    image is missing; or a column of labels has no labels, or too many to be classes.
     """
     if not asked:
         return source
@@ -249,9 +252,10 @@ def of_tree(
     """Return the table of a split's images, from all metadata files of a tree.
 
     ``files`` are the images of the split. ``image_column`` is the column that names the images
-    given as conditions ("" for none). ``image`` takes a file, and returns a decoder for it and a
-    string that identifies it. Raises UserError if there is no metadata file, if a row of the
-    metadata names a missing file, if two rows name the same file, or if an image has no row.
+    given as conditions ("" for none). ``image`` takes the path of an image, and returns a decoder
+    for the image and a string that identifies the image. Raises UserError if there is no metadata
+    file, if a metadata file cannot be read or has no column ``file_name``, if a row names a missing
+    file, if two rows name the same file, or if an image has no row.
     """
     rows, place = _rows(tree)
     there = {*tree.root.every()}

@@ -226,8 +226,8 @@ def _is_special(entry: "os.DirEntry[str]") -> bool:
 def _head(path: str) -> bytes | None:
     """Return the first bytes of a file; None for a broken link, or if permission is denied.
 
-    Raises UserError for a temporary fault, because without its first bytes an image could be
-    mistaken for a file that is not an image.
+    Raises UserError for a temporary fault, because an image whose first bytes are not known could
+    be mistaken for another kind of file.
     """
     try:
         with open(path, "rb") as file:

@@ -169,9 +169,9 @@ def stated(
         bounds: The values of black and white, if the caller states them.
 
     Raises:
-        UserError: If the type is not numeric, the range is neither stated nor clear, or values lie
-            outside the stated range; or if floats lie from 0 to 1, but the stated value of white is
-            at least `DARK`, so that all images would be black.
+        UserError: If the type is neither integer nor float, the range is neither stated nor clear,
+            ``bounds`` is not a valid range, or values lie outside ``bounds``. Also if all images
+            would be black, because floats lie from 0 to 1 but white is stated as `DARK` or more.
     """
     if dtype.kind not in "iuf":
         raise UserError(f"{what} is {dtype}: give uint8, uint16 or float")

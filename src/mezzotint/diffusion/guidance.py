@@ -90,10 +90,10 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """Make the argument ``both`` of `guide` from the denoiser ``pair``, which gets x twice.
+    """Make the argument ``both`` of `guide` by calling the denoiser ``pair`` on two copies of x.
 
-    In this doubled batch, ``pair`` must be conditional for the first half, and unconditional for
-    the second.
+    The two copies form one batch. ``pair`` must be conditional for the first half of this batch,
+    and unconditional for the second half.
     """
 
     def both(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
@@ -133,13 +133,13 @@ def _share(level: Level, grid: Sequence[Level]) -> float:
 
 
 def cfgpp(scale: float, grid: Sequence[Level]) -> Scale:
-    """Return the scale at each level with which a DDIM step equals a step of CFG++.
+    """Return a scale that makes each DDIM step equal to a step of CFG++.
 
     CFG++ adds the unconditional noise estimate eps_u to the guided estimate x0_g: ``x_s = alpha_s *
     x0_g + sigma_s * eps_u``. DDIM makes the same step at the scale ``scale / (1 - exp(-h))``, where
-    h is the length of the step in ``ln(alpha / sigma)``. So CFG++ is a scale that varies along the
-    grid, for any sampler that visits only levels of the grid. ``scale``, in [0, 1], is called
-    lambda by the authors (Chung et al. 2024, arXiv 2406.08070).
+    h is the length of the step in ``ln(alpha / sigma)``. So CFG++ is guidance with a scale that
+    varies along the grid. Any sampler that visits only levels of the grid can use this scale.
+    ``scale``, in [0, 1], is called lambda by the authors (Chung et al. 2024, arXiv 2406.08070).
     """
 
     def at(level: Level) -> float:

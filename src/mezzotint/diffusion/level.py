@@ -104,7 +104,7 @@ class Schedule:
         return len(self.alpha) - 1
 
     def to(self, device: torch.device) -> Schedule:
-        """Copy the tables to a device, where `levels` then reads them in every training step."""
+        """Return the schedule with its tables on a device, for calls of `levels` on that device."""
         return Schedule(self.alpha.to(device), self.sigma.to(device))
 
     def levels(self, rows: Tensor, dims: int = 4) -> Level[Tensor]:

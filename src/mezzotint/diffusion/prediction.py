@@ -160,9 +160,9 @@ def denoiser(
             another condition (B, ...), or a dict of such conditions.
 
     Returns:
-        The denoiser. It raises UserError if the network does not return a tensor in the shape of x,
-        if there are not as many labels as images, or at a level of pure noise if the network
-        predicts eps.
+        The denoiser. It raises UserError if the network does not return a tensor in the shape of x;
+        if the number of labels is not the number of images; or if the network predicts eps and the
+        level is pure noise.
 
     Raises:
         UserError: If the prediction is unknown, or the network does not take three arguments.

@@ -20,10 +20,10 @@ def from_betas(beta: Tensor) -> Schedule:
 
 
 def from_alpha_bar(f: Tensor) -> Schedule:
-    """Return the schedule with ``alpha_bar_i = f_i / f_0``, for a falling f, (T + 1,).
+    """Return the schedule with ``alpha_bar_i = f_i / f_0``; f (T + 1,), float64, must fall.
 
-    Betas are clipped at 0.999. Without this, if f ends at 0, x0_hat of an eps-prediction would be
-    0 / 0 at the last timestep.
+    Betas are clipped at 0.999. Otherwise an f that ends at 0 would make alpha 0 at the last
+    timestep, and x0_hat of an eps-prediction would be 0 / 0 there.
     """
     return from_betas((1 - f[1:] / f[:-1]).clamp(max=0.999))
 

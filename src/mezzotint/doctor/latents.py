@@ -124,8 +124,8 @@ def dead(mean: Tensor, std: Tensor) -> Finding:
 def exploding(mean: Tensor, std: Tensor, numbers: int) -> Finding:
     """Return a finding that compares the KL of an image's latents with the capacity of its pixels.
 
-    The KL is the divergence of their posterior from N(0, I). The capacity is ``numbers * ln 256``
-    nats, for an image of ``numbers`` values.
+    The KL is the divergence of the latents' posterior from N(0, I), averaged over the images. The
+    capacity of an image of ``numbers`` values is ``numbers * ln 256`` nats.
     """
     kl = float(kl_divergence(mean, 2 * std.log()).mean())
     most = numbers * math.log(256)

@@ -179,10 +179,10 @@ def exploding(rows: Rows) -> Finding | None:
 
 
 def slowed(rows: Rows) -> Finding | None:
-    """Return a finding on whether the speed has fallen to less than half of what it was.
+    """Return a finding on whether the training has slowed to less than half its earlier speed.
 
-    The median over the log's last quarter is compared with the median before. Another training on
-    the same machine can halve the speed, for example.
+    The median speed over the log's last quarter is compared with the median over the earlier rows.
+    Another training on the same machine can halve the speed, for example.
     """
     rate = _values(rows, "images_per_second")
     if len(rate) < FEW:
@@ -204,7 +204,7 @@ def discriminator(rows: Rows) -> Finding | None:
     A misjudged patch costs at least 1, so at a loss of 0.1 the discriminator misjudges at most one
     patch in ten. Then it is too strong, and its gradient teaches the decoder little. A
     discriminator that cannot tell reconstructions from images returns 0, with a loss of exactly 1.
-    So it is too weak unless its loss is more than `SURE` standard errors below 1.
+    So a discriminator is too weak unless its loss is more than `SURE` standard errors below 1.
     """
     loss = _values(rows, "discriminator")
     if len(loss) < FEW:

@@ -165,12 +165,13 @@ def noisy(made: Tensor, data: Tensor) -> Finding:
 
 
 def alike(made: Tensor, data: Tensor, labels: Tensor | None, data_labels: Tensor | None) -> Finding:
-    """Return a finding that compares the feature distances within a class in samples and in data.
+    """Return a finding on whether samples of a class are about as far apart as training images.
 
-    If the ratio of the mean distances is 0.5, samples have a quarter of the data's variance within
-    a class; if it is 0.71, they have half of the data's variance. Odena et al. 2017 (arXiv
-    1610.09585) detect collapsed classes in this way, with SSIM. Without classes, or with too few
-    samples of each class, all samples count as one class.
+    The distances are between the features of two samples, or of two training images, of the same
+    class. If the ratio of the mean distances is 0.5, samples have a quarter of the data's variance
+    within a class; if the ratio is 0.71, samples have half of the data's variance. Odena et al.
+    2017 (arXiv 1610.09585) detect collapsed classes in this way, with SSIM. Without classes, or
+    with too few samples of each class, all samples count as one class.
     """
     if labels is None or data_labels is None or _pairs(labels).sum() < 100:
         labels, data_labels = torch.zeros(len(made)), torch.zeros(len(data))
@@ -217,9 +218,11 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
     """Return a finding on whether the package's classifier recognises the classes of samples.
 
     The accuracy must be better than chance. By chance the accuracy is 1/K for K classes. An
-    accuracy above 1/K by at most `SURE` binomial standard errors counts as chance. The finding also
-    gives the classifier's certainty, the mean of its greatest probability: if samples are not
-    recognised, it is high if they show other classes, and low if they show no class.
+    accuracy above 1/K by at most `SURE` binomial standard errors counts as chance. A finding that
+    is not wrong is doubtful if the classifier recognises at most half of the training images. The
+    finding also gives the classifier's certainty, which is the mean of its greatest probability. If
+    samples are not recognised, a high certainty means that they show other classes, and a low
+    certainty means that they show no class.
     """
     k = logits.shape[1]
     right, real = (
@@ -243,11 +246,12 @@ def recognised(logits: Tensor, labels: Tensor, data_logits: Tensor, data_labels:
 
 
 def too_few(figures: Path) -> Finding | None:
-    """Check that a Frechet distance in the run's figures.jsonl was measured on enough samples.
+    """Return a finding on whether a Frechet distance was measured on enough samples.
 
-    Returns None if the file has no Frechet distance. Inception has 2,048 features, so the
-    covariance is singular for at most 2,048 samples. The bias, which is proportional to 1/N for N
-    samples, is then as large as the distance itself (Chong and Forsyth 2020, arXiv 1911.07023).
+    ``figures`` is the run's figures.jsonl. The result is None if the file has no Frechet distance.
+    Inception has 2,048 features, so the covariance of at most 2,048 samples is singular. The bias
+    of the distance is proportional to 1/N for N samples. With so few samples the bias is as large
+    as the distance itself (Chong and Forsyth 2020, arXiv 1911.07023).
     """
     counts = []
     for row in jsonl.read(figures):

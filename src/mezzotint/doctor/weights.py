@@ -34,7 +34,7 @@ Weights: TypeAlias = Mapping[str, Tensor]
 def look(
     pipe: Pipeline, config: Experiment, data: Prepared, ema: Weights, raw: Weights
 ) -> Iterator[Finding]:
-    """Yield the findings of the checks that denoise training images, if they apply to the model.
+    """Yield the findings of the checks that apply to the model and denoise training images.
 
     ``ema`` are the averaged weights, and ``raw`` the weights that the optimizer changes.
     """
@@ -182,11 +182,12 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     about 0.07 of the images seen, and ``apart`` is 0.07 if weights move on a straight line, and
     ``sqrt(0.07 / 2)`` = 0.19 if they move at random. A healthy run cannot reach 0.5.
 
-    ``averaged`` and ``raw`` (B,) are the `errors` of the two networks on the same images. A network
-    that has learned nothing has an error of 1, so the raw weights have learned ``1 - raw``. The
-    share of this that averaging has lost is ``(averaged - raw) / (1 - raw)``, with the mean errors.
-    If ``averaged - raw`` exceeds `SURE` standard errors, the severity is "wrong" for a share above
-    1/2, and "doubtful" for a share above 1/10. It is also "doubtful" if ``apart`` is above 0.5.
+    ``averaged`` and ``raw`` (B,) are the errors of the two networks on the same images, relative to
+    the error of a network that has learned nothing. So the raw weights have learned ``1 - r``, and
+    averaging has lost the share ``(a - r) / (1 - r)``, where a and r are the means of ``averaged``
+    and ``raw``. If ``a - r`` exceeds `SURE` standard errors, the severity is "wrong" for a share
+    above 1/2, and "doubtful" for a share above 1/10. A value of ``apart`` above 0.5 is "doubtful"
+    too.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())
@@ -223,8 +224,8 @@ def labels_matter(pipe: Pipeline, x0: Tensor, eps: Tensor, labels: Tensor) -> Fi
     This level is in the middle of the range 0.3 to 3, where guidance helps (Kynkaanniemi et al.
     2024, arXiv 2404.07724). If the estimates with and without the label differ by less than 1e-4
     times the error of the estimate with the label, the difference is rounding, and the network does
-    not use the label. Unless the right label is better than a wrong label by 2 standard errors or
-    more (on the same images and noise), the labels may not describe the images.
+    not use the label. The right label should be better than a wrong label by at least 2 standard
+    errors, on the same images and noise. Otherwise the labels may not describe the images.
     """
     level, others = levels(pipe.schedule)[-1], (labels + 1) % len(pipe.classes)
     given = denoised(pipe, x0, eps, level, labels)

@@ -48,8 +48,8 @@ def bar(
 ) -> Progress:
     """Make a progress bar that counts units, such as "images".
 
-    The field `loss` of its task is shown at the end of the line. A transient bar is shown only on a
-    terminal, and removed when the work is done.
+    Each task of the bar must have a field `loss`, a text that is shown at the end of the line. A
+    transient bar is shown only on a terminal, and removed when the work is done.
     """
     console = Console(stderr=True)
     return Progress(

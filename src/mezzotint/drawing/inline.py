@@ -42,8 +42,8 @@ def png(image: Image.Image) -> str:
 def tiled(images: Tensor, columns: int) -> Image.Image:
     """Arrange images uint8 (N, C, H, W) in ``columns`` columns, with transparent gaps.
 
-    If the longer side of the images is below 64 pixels, it is multiplied by a whole number, to at
-    most 96 pixels. If it is above 160 pixels, it is shrunk to 160.
+    If the longer side of the images is below 64 pixels, the images are enlarged by a whole number,
+    to at most 96 pixels. If the longer side is above 160 pixels, the images are shrunk to 160.
     """
     height, width = images.shape[2:]
     side = max(height, width)

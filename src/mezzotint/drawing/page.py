@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InlineImage:
-    """An image as a data: URI, in which ``across`` small images stand side by side."""
+    """An image as a data: URI; ``across`` is the number of small images side by side in it."""
 
     source: str
     alt: str

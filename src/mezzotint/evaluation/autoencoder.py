@@ -36,8 +36,8 @@ def of_codec(
 ) -> tuple[Found, Reconstructions]:
     """Measure an autoencoder by its reconstructions of the images ``originals``.
 
-    Returns a pair: a `Found` with the figures and the path of the drawing, and the result of
-    `reconstruct`. ``name`` is the autoencoder's name in figures.jsonl.
+    Returns a `Found` and the result of `reconstruct`. The `Found` holds the figures, ``originals``
+    and the path of the drawing. ``name`` is the autoencoder's name in figures.jsonl.
     """
     images = originals.images
     assert images is not None
@@ -67,12 +67,13 @@ def of_codec(
 
 
 def originals(path: str | Path | None, data: Any, how: Preparation, count: int | None) -> Against:
-    """Return up to ``count`` images to reconstruct, with their name for reports.
+    """Return up to ``count`` images to reconstruct, with the name of their data set.
 
     The images come from ``data``, which is anything that `prepare` takes or returns. If ``data`` is
     None, they are the held-out images of the run or checkpoint at ``path``, or its training images
-    if none are held out. Raises UserError if the data cannot be prepared, if ``data`` is None and
-    ``path`` is not a run or a checkpoint, and for fewer than 10 images.
+    if none are held out. Raises UserError if the data cannot be prepared, and for fewer than 10
+    images. If ``data`` is None, UserError is also raised if ``path`` is not a run or a checkpoint,
+    or if ``how`` has a split or a range.
     """
     if data is None and (how.split, how.range) != (None, None):
         raise UserError("`split` and `range` need `data`: give `data`, or leave out these two")
@@ -89,9 +90,10 @@ def originals(path: str | Path | None, data: Any, how: Preparation, count: int |
 
 
 def _held_out(path: str | Path | None, size: Size | None) -> tuple[str, Prepared]:
-    """Return a name for reports, and the held-out images of a run or checkpoint.
+    """Return a name, such as "DATA (held out)", and the held-out images of a run or checkpoint.
 
-    If no images are held out, the training images are returned.
+    If no images are held out, the training images are returned, and their name says so. Raises
+    UserError if ``path`` is None, or not a run or a checkpoint.
     """
     folder, marks = Path(path or ""), ("checkpoints", "manifest.json")
     if path is None or not any((folder / mark).exists() for mark in marks):

@@ -21,9 +21,9 @@ def condition_of(
 ) -> dict[str, tuple[Any, int]]:
     """Parse words of the form NAME=VALUE, such as ``age=30,40``.
 
-    The result maps the name of each condition to a pair: its values, and how many images they
-    describe. Raises UserError for a word without "=", and for a condition that the model does not
-    have.
+    Returns {name of a condition: (its values, the number of images that these values describe)}.
+    Raises UserError for a word without "=", for a name that is given twice, for a condition that
+    the model does not have, and for values that do not suit the condition.
     """
     known = {each.name: each for each in conditions}
     found: dict[str, tuple[Any, int]] = {}

@@ -42,14 +42,15 @@ def read_images(
         size: Height and width that the images must have, such as ``pipe.size``.
         fit: Whether to scale and crop images of another size, around their centre.
         channels: The channels that the images must have.
-        values: The type and the range that their values must have.
+        values: The type that the images must have, and their values of black and white. The range
+            of the pixels is not checked.
 
     Returns:
         Images (N, C, H, W): uint8 RGB by default.
 
     Raises:
-        UserError: If ``paths`` is empty, or a file cannot be read, has another size and ``fit`` is
-            not set, or has other channels or values.
+        UserError: If ``paths`` is empty; a file cannot be read or is not one image; an image has
+            other channels or another type; or ``fit`` is False and an image has another size.
     """
     if not paths:
         raise UserError("there are no `paths`: give one image file or more")
@@ -125,8 +126,9 @@ def write_edited(
         The strip's path.
 
     Raises:
-        UserError: If the folder is not empty, ``out.png`` or ``out.webp`` exists, a file cannot be
-            written, or the images or the mask have another type or shape.
+        UserError: If the folder is not empty; ``out.png`` or ``out.webp`` exists; a file cannot be
+            written; ``images`` or ``given`` does not have the shape or type above; or ``mask`` is
+            not a tensor of the images' height and width.
     """
     _check("images", images, values)
     if given is not None:

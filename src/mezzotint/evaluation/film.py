@@ -48,8 +48,9 @@ def animate(
         The samples, (n, C, H, W).
 
     Raises:
-        UserError: If ``out`` exists or has another suffix, for more than 64 samples, and if a label
-            or a setting does not exist or does not suit the model.
+        UserError: If ``out`` exists, cannot be written or has a suffix other than .webp and .gif;
+            if ``n`` is above 64; or if a label or a setting does not exist or does not suit the
+            model.
     """
     pipe, path = pipe if isinstance(pipe, Pipeline) else load(pipe), free_film(out)
     if n > 64:

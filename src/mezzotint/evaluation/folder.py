@@ -88,8 +88,9 @@ def write_samples(
         All n samples, (n, C, H, W), including those that were in the folder already.
 
     Raises:
-        UserError: If ``out`` is a file, or holds other samples or images, and if a label, a
-            condition or a setting does not exist or does not suit the model.
+        UserError: If ``out`` is a file or has the suffix of a file; if the folder holds other
+            samples or images; or if a label, a condition or a setting does not exist or does not
+            suit the model.
     """
     share, device = join()
     pipe = pipe if isinstance(pipe, Pipeline) else load(pipe, device)
@@ -174,9 +175,10 @@ def _digest(given: Given | None, name: str) -> str:
 def _there(out: Path, facts: dict[str, Any], pipe: Pipeline) -> tuple[Tensor, int]:
     """Return the samples that a folder holds, and the number of samples requested earlier.
 
-    The samples are (N, C, H, W), from 000000 up to the first missing number. Raises UserError for
-    images that no earlier request wrote, and for samples of another model, or with other settings,
-    conditions or seed, than ``facts`` describes (see `made_by`).
+    The samples are (N, C, H, W), from 000000 up to the first missing number. Raises UserError if
+    the folder holds images that no earlier request wrote, if a sample is damaged, or if the model,
+    the settings, the conditions or the seed of the samples differ from those in ``facts`` (see
+    `made_by`).
     """
     mark, grid = _mark(out), grid_of(out)
     found = sorted(out.glob("[0-9]" * 6 + ".png"))
@@ -223,7 +225,11 @@ def _unbroken(found: list[Path]) -> int:
 
 
 def _read(path: Path, pipe: Pipeline) -> np.ndarray:
-    """Read a sample (H, W, C) of a model from a PNG file, or from the .npy file that it shows."""
+    """Read a sample (H, W, C) from the PNG file ``path``, or from the .npy file beside it.
+
+    The .npy file is read if PNG cannot store the model's images. Raises UserError if the file is
+    missing or damaged.
+    """
     channels, height, width = image_shape(pipe)
     values = path if pipe.values.fits_png(channels) else path.with_suffix(".npy")
     try:
@@ -266,7 +272,7 @@ def _save_grid(
 
 
 def names(pipe: Pipeline) -> tuple[str, ...]:
-    """Return the names of the labels; the last name is for the null class."""
+    """Return the names of all classes, followed by the name of the null class."""
     return (*pipe.classes, "any class")
 
 

@@ -91,13 +91,15 @@ def measure_samples(
     share: Share = ALONE,
     follow: Follow = lambda what, done, total: None,
 ) -> Iterator[tuple[Features, list[Figure]]]:
-    """Measure a model by samples of all classes in turn, at each of the sample counts ``tiers``.
+    """Measure a model's samples at each of the sample counts ``tiers``.
 
-    The counts must increase. The samples are kept in ``folder``, so for each count only the missing
-    samples are made. For each count and each `Measure`, the first process yields the features and
-    the figures of the samples. The other processes make their blocks of samples, compute features,
-    and yield nothing. Raises UserError if a metric or a setting does not exist or does not suit the
-    model, and if the first count is below 10.
+    The samples have the conditions in ``pipe.examples`` in turn, or all classes in turn if
+    ``pipe.examples`` is empty. The counts must increase. The samples are kept in ``folder``, so for
+    each count only the missing samples are made. For each count and each `Measure`, the first
+    process yields the features and the figures of the samples. The other processes make their
+    blocks of samples, compute features, and yield nothing. Raises UserError if a metric or a
+    setting does not exist or does not suit the model, if a stored block is damaged, if the first
+    count is below 10, or if ``batch`` is below 1.
     """
     enough(tiers[0])
     if batch < 1:

@@ -69,8 +69,9 @@ def evaluate(
         samples: The number of samples of a model, by default 10,000; or the number of images that
             an autoencoder reconstructs, by default all. It may be text such as "10k".
         network: A feature network, or several: ``cifar10``, ``glyphs``, ``inception`` ... By
-            default it is the network of the reference if ``data`` is a saved reference,
-            ``glyphs`` for the data set glyphs, and ``cifar10`` for all other data.
+            default it is the network of the file if ``data`` is the file of a reference
+            (``inception`` for a .npz file), ``glyphs`` for the data set glyphs, and ``cifar10`` for
+            all other data.
         metrics: The names of metrics in METRICS; by default all of them.
         split: The split, if ``data`` is a name or a path.
         size: The size to scale and crop ``data`` to, if it is not prepared, as in `prepare`. By
@@ -78,12 +79,13 @@ def evaluate(
         range: The values of black and white in ``data``, if it is not prepared, as in `prepare`.
         seed: The seed of the samples, 0 or more.
         batch: The number of samples made at once.
-        weaker: A weaker model. Guidance then leads away from the weaker model's estimate, instead
-            of away from the unconditional estimate.
+        weaker: A weaker model, whose estimate replaces the unconditional estimate: guidance leads
+            away from the estimate of the weaker model.
         precision: The precision of the model: "float32", "bf16" or "auto". By default the precision
             in which it was loaded.
-        out: A folder. The figures are appended to its figures.jsonl, and some measured images are
-            drawn there, unless ``data`` is the file of a reference. By default nothing is written.
+        out: A folder. The figures are appended to its figures.jsonl. Some measured images are drawn
+            there too, but not if ``data`` is the file of a reference. By default nothing is
+            written.
         on_progress: Called with the name of the current work, the amount done, and the total.
         **settings: The fields of SampleConfig that differ from the model's defaults, such as
             ``sampler``, ``steps`` and ``guidance``. ``nfe`` may be given instead of ``steps``.
@@ -93,7 +95,9 @@ def evaluate(
         networks give a figure of the same name, the name of the network is appended.
 
     Raises:
-        UserError: If something cannot be measured. If possible, the error is raised before the work
+        UserError: If an argument is not valid, the model or the data cannot be read, the weights of
+            a feature network are not available, there are too few images for even one of the
+            metrics, or ``out`` cannot be written. If possible, the error is raised before the work
             begins.
     """
     if wrong := [name for name in settings if name not in sampling.names()]:
@@ -168,17 +172,18 @@ def compare(
             default is the network that `evaluate` would use for ``images_b`` as ``data``.
         metrics: The names of metrics in METRICS; by default all of them. ``accuracy`` is included
             if the classes are known and the network distinguishes them.
-        out: A folder. The figures are appended to its figures.jsonl, and ten of ``images_a`` are
-            drawn beside their neighbours in ``images_b``, unless ``images_b`` is the file of a
-            reference. By default nothing is written.
+        out: A folder. The figures are appended to its figures.jsonl. The first ten of ``images_a``
+            are drawn there beside their nearest neighbours in ``images_b``, but not if ``images_b``
+            is the file of a reference. By default nothing is written.
         on_progress: Called with the name of the current work, the amount done, and the total.
 
     Returns:
         The figures by name, as from `evaluate`.
 
     Raises:
-        UserError: If `prepare` refuses the images, none of the metrics can be measured on so few
-            images, the sizes differ, a network or metric is unknown, or weights are not available.
+        UserError: If `prepare` refuses the images, there are too few images for even one of the
+            metrics, the sizes differ, a network or metric is unknown, weights are not available,
+            ``out`` cannot be written, or ``layout`` or ``range`` is given without an array.
     """
     asked = Request.of(network, metrics, out, on_progress)
     if (layout, range) != (None, None) and not any(map(_in_memory, (images_a, images_b))):

@@ -1,4 +1,4 @@
-"""Measure an autoencoder's reconstructions against the originals, and its latents."""
+"""Measure an autoencoder's latents, and compare its reconstructions with the originals."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def reconstruct(
     therefore not independent. So the intervals of the Frechet distances are estimated from random
     halves of the pairs, and `kernel_of_pairs` computes kd.
 
-    Raises UserError for fewer than 10 images, for images with another number of channels than the
-    autoencoder's, and for a reference made from other images.
+    Raises UserError if there are fewer than 10 images, if the autoencoder does not take their
+    number of channels, or if a reference was not made from the originals.
     """
     count = len(originals.images)
     enough(count)

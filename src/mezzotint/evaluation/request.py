@@ -30,9 +30,9 @@ class Request:
 
     ``networks`` are names of feature networks. If there are none, the reference's own network is
     used (`Against.network`). ``metrics`` are names of metrics; None means all. If a folder ``out``
-    is given, the figures are appended to its figures.jsonl, and an image file there shows some of
-    the measured images, unless the reference is a file of statistics. ``follow`` is called with the
-    progress, and ``say`` with each group of figures that is measured.
+    is given, the figures are appended to its figures.jsonl. If the reference is not a file of
+    statistics, an image file in ``out`` shows some of the measured images. ``follow`` is called
+    with the progress, and ``say`` with each group of figures that is measured.
     """
 
     networks: tuple[str, ...] = ()
@@ -117,9 +117,9 @@ def by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
 
 
 def whole(name: str, value: Any, least: int) -> int:
-    """Return an argument that must be a whole number of at least ``least``.
+    """Check that the argument ``name`` is a whole number of at least ``least``; return it as int.
 
-    Raises UserError for another value; ``name`` is the argument's name.
+    Raises UserError for any other value.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
         raise UserError(f"`{name}` is {value!r}: give a whole number of at least {least}")

@@ -51,11 +51,12 @@ class Parts:
         network: The network's config.json.
         weights: The network's state dict, under diffusers' keys.
         scheduler: scheduler_config.json.
-        codec: The autoencoder of a latent model.
+        codec: The autoencoder of a latent model; None for any other model.
         prediction: The prediction type that the pipeline converts to an estimate of x0; "" if the
             scheduler converts it.
         dynamic: The quantile of the pipeline's dynamic clipping; 0 without dynamic clipping.
-        patch: Before the network, patch x patch pixels are folded into channels.
+        patch: The pipeline folds squares of patch x patch pixels into channels, and passes the
+            folded images to the network; 1 folds nothing.
         facts: The content of mezzotint.json.
     """
 

@@ -33,8 +33,10 @@ class MezzotintPipeline(DiffusionPipeline):
             pipeline converts the network's output to an estimate of x0; "" if the scheduler does.
         dynamic: The quantile for dynamic clipping of the estimate (arXiv 2205.11487); 0 leaves
             clipping to the scheduler.
-        patch: Before the network, patch x patch pixels are folded into channels.
-        vae_patch: After the decoder, channels are unfolded into vae_patch x vae_patch pixels.
+        patch: The side of the squares of pixels that are folded into channels before the network
+            and unfolded after it; 1 folds nothing.
+        vae_patch: The side of the squares of pixels into which the channels are unfolded after the
+            decoder; 1 unfolds nothing.
     """
 
     _optional_components = ("unet", "transformer", "vae")

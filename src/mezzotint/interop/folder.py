@@ -81,9 +81,10 @@ def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
-    """Return a key in which the first match of each old name is replaced by the new name.
+    """Return ``key`` with the old names in it replaced by new names.
 
-    ``names`` are pairs (old, new). An old name without a leading dot matches only at the start.
+    ``names`` are pairs (old, new), which are applied in order. Only the first occurrence of an old
+    name is replaced. An old name without a leading dot is replaced only at the start of the key.
     """
     for old, new in names:
         if old[0] == "." or key.startswith(old):
@@ -94,7 +95,10 @@ def renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
 def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
     """Return how two state dicts differ in names, shapes or types, in words; None if they do not.
 
-    ``if wrong := unmatched(read, net.state_dict()): raise UserError(f"{folder}: {wrong}")``
+    The types differ only if one tensor holds floating-point numbers and the other does not.
+
+    Example:
+        ``if wrong := unmatched(read, net.state_dict()): raise UserError(f"{folder}: {wrong}")``
     """
     if keys := sorted(set(ours) ^ set(wanted)):
         return f"weights are missing or superfluous: {_first(keys)}"

@@ -149,7 +149,7 @@ def _table(config: dict[str, Any]) -> Schedule:
 
 
 def _clipping(config: dict[str, Any], latents: bool) -> tuple[str, list[str]]:
-    """Return the name in CLIPPINGS of the clipping of x0_hat; also return notes for the user."""
+    """Return a name in CLIPPINGS, for the way x0_hat is clipped, and notes for the user."""
     clips = config.get("clip_sample", config.get("_class_name") in CLIPPING)
     reach, top = config.get("clip_sample_range", 1.0), config.get("sample_max_value", 1.0)
     if latents:

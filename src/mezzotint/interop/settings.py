@@ -1,4 +1,4 @@
-"""The settings of diffusers' networks, as the fields of mezzotint's networks."""
+"""The settings of a diffusers network, converted to the settings of a mezzotint network."""
 
 from __future__ import annotations
 

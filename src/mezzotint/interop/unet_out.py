@@ -29,10 +29,10 @@ def unet_config(
         kind: "unet" or "unet2d", as in `settings.Settings`.
         fields: The fields of UNetConfig or UNet2DConfig.
         channels: The channels of x, after squares of pixels are folded into channels.
-        outputs: The channels of the output.
+        outputs: The channels of the output, before they are unfolded into squares of pixels.
         classes: The number of classes K. The label embedding has K + 1 rows; the last is the null
             class.
-        size: The height and width of x, after this folding.
+        size: The height and width of x, after squares of pixels are folded into channels.
     """
     levels = len(fields["channels"])
     own = of_ddpm(fields["attention"], fields["groups"]) if kind == "unet" else fields
@@ -74,10 +74,10 @@ def _block(way: str, level: int, attention: Sequence[int], by_block: Sequence[in
 def unet_state(weights: dict[str, Tensor], widths: Sequence[int]) -> dict[str, Tensor]:
     """Return the weights of a UNet or UNet2D under the keys of UNet2DModel.
 
-    The projection of the time embedding is split into one projection for each residual block;
-    ``widths`` holds the number of outputs of each of these. The projection of each attention is
-    split into q, k and v. The weights of the augmentation input are left out, because this input is
-    0 in sampling.
+    The projection of the time embedding is split into one projection for each residual block.
+    ``widths`` holds the number of outputs of each block's projection, in the order in which the
+    network runs the blocks. The projection of each attention is split into q, k and v. The weights
+    of the augmentation input are left out, because this input is 0 in sampling.
     """
     theirs: dict[str, Tensor] = {}
     for key, value in weights.items():

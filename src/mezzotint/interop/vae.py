@@ -105,8 +105,8 @@ class Foreign:
 def read_vae(folder: Path) -> Foreign:
     """Read an autoencoder from its own folder, or from ``vae`` in the folder of a pipeline.
 
-    Raises UserError for a folder of another kind, a missing or damaged file, and an unsupported
-    setting.
+    Raises UserError if the folder does not hold an AutoencoderKL or an AutoencoderTiny, if a file
+    is missing or damaged, or if a setting is not supported.
     """
     if (folder / "model_index.json").exists():
         folder = folder / "vae"
@@ -181,7 +181,11 @@ def vae_settings(config: dict[str, Any]) -> Read:
 
 
 def tiny_settings(config: dict[str, Any]) -> Read:
-    """Return an AutoencoderTiny's settings, as `vae_settings` does."""
+    """Return an AutoencoderTiny's settings as (fields, image channels, (scale, shift)).
+
+    The fields are those of TinyVAEConfig. Raises UserError for settings that TinyVAE does not
+    support; the message names them all.
+    """
     settings = TINY_DEFAULTS | config
     wrong = _wrong(settings, TINY_REQUIRED, TINY_DEFAULTS.keys() | TINY_IGNORED)
     blocks = [tuple(settings[f"num_{side}_blocks"]) for side in ("encoder", "decoder")]

@@ -13,8 +13,8 @@ def places(known: Sequence[str], classes: Sequence[str]) -> list[int] | None:
 
     Two classes match if they have the same WordNet id ("n01443537"), or else if they share a name.
     Commas separate the names of a class: "goldfish" matches "n01443537 goldfish, Carassius
-    auratus". Case and underscores are ignored, and so is a name that several entries of ``known``
-    have.
+    auratus". Case is ignored, and underscores count as spaces. A name or id that several entries of
+    ``known`` have is ignored.
 
     Args:
         known: The network's classes, in the order of its logits.

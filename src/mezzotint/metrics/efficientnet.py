@@ -65,7 +65,10 @@ class Block(nn.Module):
 
 
 class Stem(Conv):
-    """The first layer: images (N, 3, H, W), float from 0 to 255, to (N, 32, H / 2, W / 2)."""
+    """The first layer. It takes images (N, 3, H, W), float from 0 to 255, and halves their sides.
+
+    It returns (N, 32, ceil(H / 2), ceil(W / 2)).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu6(super().forward((x - 127) / 128))

@@ -49,7 +49,8 @@ class Features:
         """Compute and add the features of images, uint8 (n, 3, H, W).
 
         ``on_batch(done)`` is called after each batch with the number of images so far. Raises
-        UserError for images of another type or shape, or of another size than earlier images.
+        UserError if the images are not uint8 (n, 3, H, W), if their size differs from the size of
+        earlier images, or if a feature is not finite.
         """
         for rows in self.rows(images):
             self.put(self.done, rows)
@@ -72,8 +73,8 @@ class Features:
     def put(self, start: int, rows: Rows) -> None:
         """Write the features of a batch whose first image has the index ``start``.
 
-        The arrays ``pool``, ``spatial`` and ``probabilities`` still end after ``self.done`` images,
-        until the caller increases ``self.done``.
+        ``pool``, ``spatial`` and ``probabilities`` hold only the first ``self.done`` images. The
+        caller must increase ``self.done`` to include the batch.
         """
         self._rows = self._rows or [_mapped(self.count, row.shape[1]) for row in rows]
         for kept, row in zip(self._rows, rows, strict=True):

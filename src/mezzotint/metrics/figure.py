@@ -78,7 +78,9 @@ class Figure:
     def read(row: Mapping[str, Any]) -> Figure:
         """Convert a dictionary from the property `row` back to a figure.
 
-        Raises KeyError or TypeError for anything else.
+        The key "count" may replace "samples". Raises KeyError if both are missing, and TypeError
+        if ``row`` is not a mapping, another required key is missing, a key is unknown, or a value
+        has a wrong type.
         """
         if not isinstance(row, Mapping):
             raise TypeError(f"{row!r} is not a figure")

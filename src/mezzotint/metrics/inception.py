@@ -67,9 +67,9 @@ class Taps(NamedTuple):
 def bilinear(side: int) -> Tensor:
     """Return the matrix (299, side), float32, that resizes a row of pixels like TensorFlow 1.
 
-    Row i of the matrix interpolates between the two pixels around ``i * side / 299``. The second of
-    these is clamped to the last pixel. The centres of pixels are not aligned, and shrinking skips
-    pixels. Two such matrices resize an image: one multiplies its columns, the other its rows.
+    Row i of the matrix interpolates between the two pixels around ``i * side / 299``. Beyond the
+    last pixel, the last pixel is repeated. The centres of pixels are not aligned, and shrinking
+    skips pixels. Two such matrices resize an image: one multiplies its columns, the other its rows.
     """
     rows = torch.arange(SIDE)
     place = rows * torch.tensor(side / SIDE)  # in float32, as in TensorFlow
@@ -108,7 +108,7 @@ class Inception(nn.Module):
     It is always in evaluation mode, in float32 and without gradients, because figures would
     silently change otherwise. ``variant`` says how images are resized to 299x299:
 
-    - tf1: as in TensorFlow 1, and so as in most published figures and in ADM's evaluator;
+    - tf1: as in TensorFlow 1, which most published figures and ADM's evaluator use;
     - pytorch-fid: as in the package pytorch-fid; FIDs differ slightly from FIDs with tf1.
 
     On images of 299x299 the variants differ only in the scaling of pixels: (x - 128) / 128 for tf1,

@@ -27,7 +27,7 @@ class Conv(nn.Module):
         self.bn: nn.Module = nn.BatchNorm2d(o, eps=1e-3)
 
     def fold(self) -> None:
-        """Fold the batch norm into the convolution, which does not change the output."""
+        """Fold the batch norm into the convolution, without changing the layer's output."""
         if isinstance(self.bn, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.bn)
             self.bn = nn.Identity()

@@ -69,7 +69,7 @@ def of_score(probabilities: Tensor, splits: int) -> Interval:
 def of_distance(
     rows: np.ndarray, distance: Distance, labels: Sequence[int] | None = None
 ) -> tuple[float, float, float]:
-    """Return a Frechet distance d(N), its limit for N to infinity, and the standard deviation.
+    """Return a Frechet distance d(N), its limit for infinite N, and the standard deviation of d(N).
 
     ``distance(mean, covariance)`` is the distance to the reference. The features ``rows`` (N, D)
     are split at random into two halves, many times. The bias of d is c/N to first order (Chong and

@@ -50,8 +50,8 @@ def measure(
     """Measure images against a reference; yield the figures (measured values) one by one.
 
     A metric that is impossible for the images or the reference, such as precision for three images,
-    is left out with a warning. Accuracy is left out if it does not apply; a warning says so unless
-    all metrics were chosen.
+    is left out with a warning. Accuracy is left out if it does not apply, with a warning only if
+    ``metrics`` names accuracy, but not all metrics.
 
     Args:
         made: The features of the images.
@@ -102,9 +102,10 @@ def enough(count: int) -> None:
 
 
 def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequence[str]) -> None:
-    """Raise UserError for an unknown name, and if a network can give none of the metrics.
+    """Raise UserError unless metrics and networks exist, and each network can give a metric.
 
-    The latter happens only if accuracy alone is chosen and a network does not know the ``classes``.
+    ``metrics`` must not be empty. A network cannot give a metric only if ``metrics`` is accuracy
+    alone, and there are no ``classes`` or the network does not know them.
     """
     check_metrics(metrics)
     for name in networks:

@@ -18,8 +18,8 @@ class Moments:
     """The mean (D,) and the scatter (D, D) of n rows of D features, in float64.
 
     The scatter is ``sum_i (x_i - mean)(x_i - mean)^T``. ``a + b`` gives the moments of the rows of
-    a and b together (Chan, Golub and LeVeque 1983). This avoids the cancellation that plain sums of
-    squares suffer from.
+    a and b together, without the cancellation that plain sums of squares suffer from (Chan, Golub
+    and LeVeque 1983).
     """
 
     n: int

@@ -25,9 +25,10 @@ def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interva
     """Return the Frechet distance between reconstructions and originals, and its 95 % interval.
 
     ``made`` and ``real`` are the features (N, D) of the reconstructions and of the originals.
-    The interval comes from random halves of the set of pairs. Splitting the pairs themselves would
-    make it too wide, because an image and its reconstruction vary together. The computation needs
-    memory for an array (N, 2 D) of float32.
+    The interval comes from splitting the pairs at random into two halves, many times. An image and
+    its reconstruction vary together, so they stay in the same half; otherwise the interval would be
+    too wide. The computation copies the features into an array (N, 2 D). Raises LeftOut if there
+    are fewer than 10 pairs.
     """
     d = made.shape[1]
 

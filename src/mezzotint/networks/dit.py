@@ -116,7 +116,7 @@ class DiT(Conditioned):
         condition: Given | Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """Predict from noisy images what the network is trained to predict.
+        """Compute the network's output for noisy images.
 
         If ``config.factor`` does not divide the height or the width of x, x is padded, and the
         output is cropped to the size of x.
@@ -133,7 +133,8 @@ class DiT(Conditioned):
             The output (B, C or ``out_channels``, H, W), in the type of x.
 
         Raises:
-            UserError: If a condition, or ``augmentation``, is given that the network does not take.
+            UserError: If the network does not take a given condition or a given ``augmentation``,
+                or if ``condition`` is a tensor but the network has several conditions.
         """
         given = self.named(condition, t)
         c = F.silu(self.embed(t, given, augmentation))

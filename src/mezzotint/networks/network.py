@@ -67,11 +67,11 @@ class Network(nn.Module):
         """Compile the network if it will be called often enough to repay the compilation.
 
         Compilation takes one or two minutes; ``calls`` is the expected number of calls. If there
-        are enough calls, a network on a GPU is always compiled, with CUDA graphs if it is for
-        sampling. A network on a CPU is compiled only for training or bf16 sampling, and only if
-        there is a compiler and the network becomes faster (`gains`). Its weights are then stored
-        channels-last, as the compiled code needs them. The code is specialised to the tensor shapes
-        of the first call.
+        are enough calls, a network on a GPU is always compiled; the compiled code uses CUDA graphs
+        for sampling, but not for training. A network on a CPU is compiled only for training or bf16
+        sampling, and only if there is a compiler and `gains` is true. Compilation for a CPU stores
+        the weights channels-last, as the compiled code needs them. The code is specialised to the
+        tensor shapes of the first call.
 
         Returns:
             Whether this call has compiled the network.

@@ -35,7 +35,7 @@ def passed(net: Any) -> CustomConfig:
         The record of the network.
 
     Raises:
-        UserError: If ``net`` is anything else, or if calling it fails.
+        UserError: If ``net`` is anything else, needs arguments, or does not return an nn.Module.
     """
     if isinstance(net, nn.Module):
         config = CustomConfig(name(net), None, code(net))
@@ -60,7 +60,8 @@ def made(config: CustomConfig) -> nn.Module:
     The user must have passed this network to mezzotint before, in the same process.
 
     Raises:
-        UserError: If the network was not passed. The message says what to pass.
+        UserError: If the network was not passed, or cannot be copied. The message says what to
+            pass.
     """
     if _key(config) not in _PASSED:
         raise UserError(
@@ -71,10 +72,10 @@ def made(config: CustomConfig) -> nn.Module:
 
 
 def held(config: object) -> Callable[[], None]:
-    """Return a function that makes `made` build the network that is known by ``config`` now.
+    """Return a function that makes `made` build the network that has the record ``config`` now.
 
-    Until it is called, another network with the same record may be passed. For a configuration of
-    mezzotint's networks the function does nothing.
+    The user may pass another network with the same record before the function is called. The
+    function does nothing if ``config`` is not the record of a network that the user has passed.
     """
     maker = _PASSED.get(key := _key(config)) if isinstance(config, CustomConfig) else None
     return (lambda: _PASSED.update({key: maker})) if maker else lambda: None

@@ -38,7 +38,7 @@ class CustomConfig:
 
     @property
     def factor(self) -> int:
-        """1, which allows any image size: the sizes that the network accepts are not known."""
+        """Always 1: every image size is allowed, because the network's limits are not known."""
         return 1
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ def name(maker: Any) -> str:
 
 
 def _settings(layer: nn.Module) -> str:
-    """Return as text the attributes of a layer, except those that every nn.Module has.
+    """Return the attributes of a layer as text, without those that every nn.Module has.
 
     Buffers that are not in the state dict are included.
     """
@@ -139,7 +139,7 @@ def _plain(value: Any) -> str:
 
 
 def _array(dtype: str, shape: tuple[int, ...], values: Any) -> str:
-    """Return the type, the shape and a digest of an array, whose values are in ``values``."""
+    """Return the type, the shape and a digest of an array; ``values`` is the array or its bytes."""
     return f"{dtype} {tuple(shape)} {hashlib.sha256(values.tobytes()).hexdigest()}"
 
 

@@ -66,7 +66,7 @@ class UNetConfig:
 
     @property
     def factor(self) -> int:
-        """Images are padded until this number divides their sides."""
+        """The number that must divide the height and the width of x; other x are padded."""
         return self.patch << (len(self.channels) - 1)
 
 

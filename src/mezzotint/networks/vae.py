@@ -193,7 +193,10 @@ class TinyVAE(Network):
         self.decoder = nn.Sequential(*layers, nn.Conv2d(c, image_channels, 3, padding=1))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the latents of images x, which are deterministic, and their log variance, -30."""
+        """Return the latents of images x, and their log variance.
+
+        The latents are deterministic, so the log variance is -30, the lowest that is allowed.
+        """
         whole = padded(x, self.config.factor)
         mean = self.encoder(((whole + 1) / 2).to(self.dtype)).to(x.dtype)
         return mean, torch.full_like(mean, LOG_VARIANCE[0])

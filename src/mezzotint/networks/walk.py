@@ -90,10 +90,10 @@ class Walk(Conditioned):
 
     @property
     def gains(self) -> bool:  # type: ignore[override]
-        """Whether to compile for a CPU: True for sampling, and for training a narrow network.
+        """Whether compilation for a CPU is worthwhile.
 
-        Compilation would also make the training of a wide network faster, but would need more
-        memory.
+        It is worthwhile for sampling, and for training a narrow network (see `laid_out`). It would
+        also make the training of a wide network faster, but would need more memory.
         """
         return self.narrow or not self.training
 
@@ -114,7 +114,7 @@ class Walk(Conditioned):
         condition: Given | Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """Predict from noisy images what the network is trained to predict.
+        """Return the network's prediction for noisy images.
 
         Args:
             x: Noisy images (B, C, H, W).
@@ -128,7 +128,8 @@ class Walk(Conditioned):
             The output (B, C or ``out_channels``, H, W), in the type of x.
 
         Raises:
-            UserError: If a condition, or ``augmentation``, is given that the network does not take.
+            UserError: If the network does not take a given condition or ``augmentation``, or has
+                several conditions and gets one tensor.
         """
         # One product gives the shifts of all residual blocks, in the order in which they run.
         given = self.named(condition, t)

@@ -1,4 +1,4 @@
-"""What a page shows of a run, and the options of the page."""
+"""The runs that a page shows, and the options of the page."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read(folder: Path, name: str) -> Run:
 
 
 def read_all(folders: Sequence[Path]) -> list[Run]:
-    """Read run folders and give each a unique name; raise UserError if two are the same."""
+    """Read run folders and give each a unique name; raise UserError if one is given twice."""
     resolved = [folder.resolve() for folder in folders]
     for i, folder in enumerate(folders):
         if resolved[i] in resolved[:i]:

@@ -16,9 +16,10 @@ PROC = Path("/proc/self")
 def peak(act: Callable[[], Result]) -> tuple[Result, float | None]:
     """Call ``act``; return its result and the peak memory of this process in MiB.
 
-    If there is a GPU, only the memory of tensors on the GPU counts, else all resident memory.
-    Memory that was in use before the call counts too. The peak is None if the system cannot measure
-    it, as on macOS, or on a Linux kernel that cannot reset the peak.
+    If there is a GPU, only the memory of tensors on the GPU counts. If there is no GPU, all
+    resident memory of the process counts. Memory that was in use before the call counts too. The
+    peak is None if the system cannot measure it, as on macOS, or on a Linux kernel that cannot
+    reset the peak.
     """
     if devices.gpu():
         devices.begin_peak()

@@ -187,7 +187,7 @@ def plan(options: Options) -> Plan:
 
 
 def _settings(letter: str) -> list[tuple[str, SampleConfig]]:
-    """Return the models and the settings of the rows of an experiment."""
+    """Return the rows of an experiment as pairs of a model's name and its sampling settings."""
     if letter == "A":
         return [("linear", SampleConfig("ddpm", 1000, variance="large"))]
     guided = SampleConfig(steps=50, guidance=GUIDED)

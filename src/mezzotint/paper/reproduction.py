@@ -135,8 +135,10 @@ def reproduce(
 
     Raises:
         UserError: If an option is out of range, ``out`` holds other files or a reproduction with
-            other options, there is no data, or torchrun has started several processes.
-        Interrupted: If SIGINT or SIGTERM stopped a training. It is saved if it had made a step.
+            other options, there is no data, a feature network is not available, or torchrun has
+            started several processes.
+        Interrupted: If SIGINT or SIGTERM stopped a training. A training is saved if it has made at
+            least one step.
     """
     options = Options(
         scale=scale,

@@ -76,10 +76,12 @@ def at_hand(work: Work, model: str) -> list[str]:
 
 
 def recorded(work: Work) -> dict[Row, Facts]:
-    """Return the plan's rows that need no new measurement, each with its row of rows.jsonl.
+    """Return the plan's rows that need no new measurement, each with its facts from rows.jsonl.
 
-    Their figures are of the present weights and of all available feature networks, and their
-    samples are still stored. If a feature network was added, the stored samples are measured again.
+    A row needs no new measurement if rows.jsonl holds figures for the present weights, for every
+    network of `at_hand`, and for ``row.samples`` and ``plan.fewest(row)`` samples. The first batch
+    of the row's samples must also be stored. If a feature network was added, the stored samples are
+    measured again.
     """
     found: dict[Row, Facts] = {}
     for facts in kept(work, "rows.jsonl"):
@@ -163,12 +165,12 @@ def ready(work: Work, model: str, device: torch.device) -> Pipeline:
 def make(
     plan: Plan, pipe: Pipeline, rows: Sequence[Row], follow: Callable[[Row], Follow]
 ) -> dict[Row, Made]:
-    """Make the missing samples of the given rows; return the time and memory of each row.
+    """Make the missing samples of the given rows; return a `Made` for each row.
 
-    A row of the table of results is a model with sampling settings. The rows take turns: each makes
-    one batch, which is timed, and then the next row does. If a row has all its samples already, one
-    batch is made again for its time. If the network is compiled, samples with two denoising steps
-    are made first, so that the time of the compilation does not count.
+    A row of the table of results is a model with sampling settings. The rows take turns: one timed
+    batch for the first row, one for the second row, and so on. If a row has all its samples
+    already, one batch is made again, to time it, and discarded. If the network is compiled, each
+    row first makes a batch with two denoising steps, so that the times exclude compilation.
     """
     folders = {row: evaluation.kept(pipe, row.settings, plan.seed, BATCH) for row in rows}
     for folder in folders.values():

@@ -48,8 +48,9 @@ def statements(results: Results) -> Section | None:
 def _speed(results: Results) -> Verdict:
     """Return the verdict on the speed of DDIM.
 
-    Of the table's DDIM rows that are as good as DDPM, the row with the fewest steps decides. A row
-    is as good if the 95 % interval of its Frechet distance is not entirely above DDPM's interval.
+    A row of DDIM is as good as DDPM if the 95 % interval of its Frechet distance is not entirely
+    above DDPM's interval. The verdict depends on the row with the fewest steps among the rows of
+    DDIM that are as good as DDPM.
     """
     ddpm, ddim = _samplers(results)
     if not ddpm or not ddim:
@@ -72,7 +73,7 @@ def _speed(results: Results) -> Verdict:
 
 
 def _memory(results: Results) -> Verdict:
-    """Return the verdict on the memory of DDIM, from the peak memory of its rows and of DDPM."""
+    """Return the verdict on memory: the least peak memory of the rows of DDIM against DDPM's."""
     ddpm, ddim = _samplers(results)
     alike = _alike(results, ddpm, ddim) if ddpm else []
     used = [found for row in alike if (found := results.rows[row]["memory"])]

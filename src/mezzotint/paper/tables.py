@@ -45,11 +45,11 @@ class Results:
         return by_count(self.rows[row]).get(count or row.samples, {}) if row in self.rows else {}
 
     def distances(self, *models: str) -> list[str]:
-        """Return the names of the Frechet distances that were measured for every row of the models.
+        """Return the names of the Frechet distances that all rows of the given models have.
 
-        If no models are given, return all distances that were measured for any row. Extrapolated
-        distances are left out. Rows are compared by the last distance of the list, which is FID if
-        it was measured.
+        If no models are given, return the distances that at least one row has. Extrapolated
+        distances are left out. If FID is in the list, it comes last. Rows are compared by the last
+        distance.
         """
         rows = [facts for row, facts in self.rows.items() if not models or row.model in models]
         each = [dict.fromkeys(f["name"] for f in facts["figures"]) for facts in rows]

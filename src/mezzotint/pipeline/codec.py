@@ -72,7 +72,10 @@ class AutoencoderConfig(Protocol):
 
 
 class Autoencoder(Protocol):
-    """Converts images x (B, C, H, W) in [-1, 1] to latents z (B, latent, H / f, W / f)."""
+    """A network that converts images x to latents z, and z back to x.
+
+    x is (B, C, H, W) in [-1, 1], and z is (B, latent, H / f, W / f).
+    """
 
     @property
     def config(self) -> AutoencoderConfig: ...
@@ -264,7 +267,10 @@ Codec: TypeAlias = Pixels | Latents
 
 
 def starts(whole: int, tile: int) -> list[int]:
-    """Return where tiles start that cover ``whole`` pixels and overlap by ``tile // 4`` or more."""
+    """Return the starts of the tiles that cover a side of ``whole`` pixels.
+
+    A tile has ``tile`` pixels. Neighbouring tiles overlap by ``tile // 4`` pixels or more.
+    """
     return [*range(0, whole - tile, tile - tile // 4), whole - tile]
 
 

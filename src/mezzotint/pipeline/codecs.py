@@ -155,8 +155,8 @@ def autoencoder(
 ) -> Any:
     """Build an autoencoder for images with ``channels`` channels; ``kind`` is a name in VAES.
 
-    Raises Damaged if ``fields`` or ``weights`` do not fit the autoencoder. The message begins with
-    ``where``, the folder that they come from.
+    Raises Damaged if ``kind`` is unknown, or if ``fields`` or ``weights`` do not fit the
+    autoencoder. The message begins with ``where``, the folder of ``fields`` and ``weights``.
     """
     try:
         network, config = VAES[kind]

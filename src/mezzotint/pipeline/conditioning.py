@@ -20,12 +20,12 @@ LABEL = "label"  # the name of the class among the conditions
 def of_images(
     pipe: Pipeline, n: int, labels: Labels, condition: Any, first: int
 ) -> dict[str, Tensor] | None:
-    """Return the conditions of n images from index ``first`` on; None for a model without them.
+    """Return the conditions of n images; None if no condition is given and there are no defaults.
 
-    If some conditions are given, the others are null. If none is given, the conditions of the
-    training images in ``pipe.examples`` are used in turn. If there are no such images, all classes
-    are used in turn. Without classes, the result is None. Raises UserError if a condition or a
-    label does not exist, or does not suit the model.
+    If some conditions are given, the others are null. If none is given, the defaults are the
+    conditions of the training images in ``pipe.examples``, in turn. If there are no such images,
+    the defaults are all classes, in turn. The turn begins at index ``first``. Raises UserError if a
+    condition or a label does not exist, or does not suit the model.
     """
     given = by_name(pipe, labels, condition)
     if not given:
@@ -40,7 +40,8 @@ def of_batch(pipe: Pipeline, labels: Labels, condition: Any) -> Given | None:
     """Return the conditions of each image of a batch; None if no condition is given.
 
     If some conditions are given, the others are null. Raises UserError if a condition or a label
-    does not exist, or does not suit the model.
+    does not exist, or does not suit the model, or if the conditions are for different numbers of
+    images.
     """
     given = by_name(pipe, labels, condition)
     if not given:

@@ -59,8 +59,12 @@ class Edit:
     ) -> Edit:
         """Return a request to edit images, after checking the arguments.
 
-        Conditions other than the class are given as the setting ``condition``. The default
-        guidance is the model's, but it is off if no conditions are given or ``plain`` is true.
+        ``settings`` are sampling settings, and may include ``condition``, the conditions other than
+        the class. If ``settings`` have no guidance, the model's default guidance is used. But
+        without labels and conditions, or if ``plain`` is true, as for inversion, guidance is off.
+
+        Raises UserError if the images do not have the model's shape and type, or if an argument or
+        a setting is wrong or does not suit the model.
         """
         settings = dict(settings)
         condition = settings.pop("condition", None)
@@ -119,7 +123,9 @@ class Edit:
 def batched(images: Tensor, values: Values) -> Tensor:
     """Return images as (N, C, H, W).
 
-    Raises UserError if they have another type than ``values``, or values far outside its range.
+    Raises UserError unless they are a tensor (N, C, H, W) or (C, H, W) of the model's type
+    ``values``, with one image or more. If the type is not 8-bit, the images may exceed its range by
+    a quarter of the range's width at most.
     """
     right = isinstance(images, Tensor) and images.dtype == values.tensor_dtype
     if not right or images.ndim not in (3, 4):

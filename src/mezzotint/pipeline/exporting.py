@@ -39,12 +39,12 @@ def export(
     mz.load("cifar10").export("cifar10-diffusers")
     ```
 
-    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. With DDIM,
-      ``spacing="trailing"``, the same noise and a number of steps that divides the number of
-      levels, the loaded pipeline makes the images that this model makes in float32. For this,
-      diffusers' own DDIMPipeline needs ``use_clipped_model_output=True`` if the model clips. If
-      DDIMPipeline cannot sample the model, for example because the model has classes, works on
-      latents or is a DiT, the folder contains the code of a pipeline, and diffusers needs
+    - "diffusers": a folder that ``DiffusionPipeline.from_pretrained`` can load. The loaded pipeline
+      makes the same images as ``pipe`` in float32 if both use DDIM, ``spacing="trailing"``, the
+      same noise, and a number of steps that divides the number of levels. If ``pipe`` clips x0_hat,
+      diffusers' own DDIMPipeline also needs ``use_clipped_model_output=True``. If DDIMPipeline
+      cannot sample the model, for example because the model has classes, works on latents or is a
+      DiT, the folder contains the code of a pipeline, and diffusers needs
       ``trust_remote_code=True``. `load` reads the folder back, with the same weights.
     - "onnx": the network, and the decoder of a latent model, as ONNX files for any batch size;
       model.json with the default guidance scale and the levels of the default sampling grid; and
@@ -52,9 +52,10 @@ def export(
       pillow. The files are tested before they are kept.
     - "safetensors": the folder that `save` writes.
 
-    Each folder has a model card, README.md, in the format of the Hugging Face Hub. It states what
-    the model's folder records: the figures that were measured with these weights, the training, the
-    data, the default settings, and the limits that follow from them.
+    Each exported folder has a model card, README.md, in the format of the Hugging Face Hub. The
+    card states the default settings, the limits of the model, and the figures, the training and the
+    data that are recorded for these weights in the model's own folder. The card of a shipped model
+    quotes the hand-written card of the model instead, and states the default settings.
 
     Args:
         pipe: The model, which is exported in float32.
@@ -154,8 +155,9 @@ def _diffusers(pipe: Pipeline, folder: Path) -> None:
 def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
     """Warn if the export ignores a default setting of the model.
 
-    The settings of guidance are checked here. ``lost`` names the other settings that the export
-    ignores, and ``where`` names the exported pipeline or script in the warning.
+    This function finds the settings of guidance that the export ignores. ``lost`` names any other
+    settings that the export ignores. ``where`` names the exported pipeline or script in the
+    warning.
     """
     how = pipe.defaults
     guided = pipe.classes and (how.guidance != 1 or how.guidance_shape == "cfg++")
@@ -169,11 +171,11 @@ def _warn_of_lost(pipe: Pipeline, where: str, lost: list[str]) -> None:
 
 
 def _network(pipe: Pipeline) -> tuple[dict[str, Any], dict[str, Tensor], int]:
-    """Return diffusers' config.json and state dict for the network, and its patch.
+    """Return diffusers' config.json and state dict for the network, and the network's patch.
 
-    The patch is the side of the squares of pixels that are folded into channels before the network.
-    Raises UserError for a network or a size that diffusers does not support, and for a network with
-    conditions that the pipeline leaves out.
+    The patch is the side of the squares of pixels that are folded into channels before a U-Net; it
+    is 1 for a DiT. Raises UserError for a network or a size that diffusers does not support, and
+    for a network that has more conditions than the pipeline.
     """
     saved.check_conditions(pipe)
     net, (channels, height, width) = pipe.net, pipe.shape

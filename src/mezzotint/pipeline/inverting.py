@@ -50,15 +50,15 @@ def invert(
         batch: The number of images inverted at once.
         on_step: ``on_step(done, all)`` is called after each call of the network. If some steps need
             fewer corrections, ``done`` ends below ``all``.
-        **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim, which is
-            the default here, with eta 0.
+        **settings: Settings of `sample`, and the argument ``condition`` of `sample`. The sampler
+            must be ddim, the default of this method, with eta 0.
 
     Returns:
-        float32 (N, C, H, W), in the shape of the model's x, on the CPU.
+        The noise of each image, (N, c, h, w) in the shape of the model's x, float32, on the CPU.
 
     Raises:
-        UserError: If images have another type or size, another sampler is chosen, or the model is a
-            few-step model.
+        UserError: If images have another type or size, the sampler is not ddim, eta is not 0, or
+            the model is a few-step model.
     """
     few_step.refuse(pipe, "inversion")
     settings = {"sampler": "ddim", **settings}
@@ -105,18 +105,19 @@ def interpolate(
         labels: One class, or a tuple of the classes of the first and the last image.
         corrections: As in `invert`.
         batch: The number of images made at once.
-        on_step: ``on_step(done, all)`` is called after each call of the network; the count starts
-            again for each inversion and for the sampling.
-        **settings: Settings of `sample`, and its ``condition``; the sampler must be ddim, which is
-            the default here, with eta 0.
+        on_step: ``on_step(done, all)`` is called after each denoiser call of an inversion, and
+            after each step of the sampling. The count starts again for each inversion and for the
+            sampling.
+        **settings: Settings of `sample`, and the argument ``condition`` of `sample`. The sampler
+            must be ddim, the default of this method, with eta 0.
 
     Returns:
         Images (n, C, H, W), on the CPU, uint8 unless ``pipe.values`` says otherwise. The ends are
         sampled from the two noises.
 
     Raises:
-        UserError: If an image has another type or size, another sampler is chosen, n is below 2, or
-            the model is a few-step model.
+        UserError: If an image has another type or size, the sampler is not ddim, eta is not 0, n is
+            below 2, or the model is a few-step model.
     """
     if n < 2:
         raise UserError(f"`n` is {n}: choose 2 or more; the first and the last image count too")

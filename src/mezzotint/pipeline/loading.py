@@ -108,7 +108,7 @@ def load(
     Raises:
         UserError: If there is no model at that path, a file is damaged, the model is an autoencoder
             (use `load_codec`), ``net`` is missing or not the network that was trained, or there is
-            no such device.
+            no such device or precision.
     """
     folder, device = locate(path), devices.chosen(device)
     compute_dtype(precision, device)  # refuses a bad value before anything is read
@@ -156,8 +156,8 @@ def load_codec(
             the factor by which the autoencoder shrinks height and width.
 
     Raises:
-        UserError: If there is no autoencoder at that path, it is damaged, or there is no such
-            device.
+        UserError: If there is no autoencoder at that path, a file is damaged, or there is no such
+            device or precision.
     """
     device = devices.chosen(device)
     dtype = compute_dtype(precision, device)
@@ -253,8 +253,9 @@ def _net(folder: Path, config: Any, net: Any) -> Any:
     """Return the configuration from which a model's network is built.
 
     ``config`` is the saved configuration, which is enough for a network of mezzotint. ``net`` is
-    the user's own network, or None. If ``net`` is given, the result refers to it in memory (see
-    `passed`). Raises UserError if ``net`` is given for a network of mezzotint.
+    the user's own network, or None. If ``net`` is given, the result is a new record of ``net``, and
+    `passed` keeps ``net`` in memory. Raises UserError if ``net`` is given for a network of
+    mezzotint.
     """
     if isinstance(config, CustomConfig):
         return config if net is None else passed_again(config, net)

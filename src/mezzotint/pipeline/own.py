@@ -79,10 +79,11 @@ def _what(condition: Condition) -> tuple[Any, ...]:
 
 
 def fitting(pipe: Pipeline) -> dict[str, Any]:
-    """Return the fields to change if a pipeline has more default steps than schedule levels.
+    """Return new values for pipeline fields, if the default steps exceed the schedule's length.
 
-    With these fields, it has as many default steps as levels. The result is {} if there are enough
-    levels, or if the caller chose the settings. Chosen settings are checked later.
+    The new default settings have as many steps as the schedule has levels. The result is {} if the
+    schedule is long enough, or if the caller set ``defaults``. In that case `Pipeline.grid` refuses
+    too many steps.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

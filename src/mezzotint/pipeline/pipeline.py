@@ -347,9 +347,10 @@ class Pipeline:
                 calls made so far and the number of all calls.
             on_images: ``on_images(i, images)`` is called after each batch; i is the index of the
                 batch's first image among the n images.
-            on_estimate: ``on_estimate(i, level, x, x0_hat)`` is called after each denoiser call,
-                with the noisy x at that level and the estimate of the clean images, both float (B,
-                C, H, W); i is as for ``on_images``. ``codec.decode`` turns both into images.
+            on_estimate: ``on_estimate(i, level, x, x0_hat)`` is called after each denoiser call; i
+                is the index of the batch's first image among the n images, x is the noisy batch at
+                that level, and x0_hat is the estimate of the clean batch. x and x0_hat are float
+                (B, C, H, W); ``codec.decode`` turns either into images.
             **settings: Fields of SampleConfig (sampler, steps, spacing, guidance, eta ...) to
                 change from ``defaults``. ``nfe``, a budget of denoiser calls per image, can replace
                 ``steps``.
@@ -413,9 +414,9 @@ class Pipeline:
             The folder.
 
         Raises:
-            UserError: If the folder holds anything else, the weights were never in float32, the
-                pipeline leaves out conditions of its network, or the model is guided by a weaker
-                model.
+            UserError: If ``folder`` is a file or holds files that are not part of a saved model,
+                the weights were never in float32 or were changed in bf16, the pipeline leaves out
+                conditions of its network, or the model is guided by a weaker model.
         """
         return saved.save(self, Path(folder))
 

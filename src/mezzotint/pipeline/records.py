@@ -156,8 +156,8 @@ def _card(found: Path) -> str:
 def _figures(run: Path, digest: str) -> tuple[dict[Measurement, list[Figure]], list[str]]:
     """Return the newest figures of the weights with this digest, and notes on omitted records.
 
-    A figure replaces an older figure of the same name, feature network, reference and number of
-    samples that was measured with the same settings, seed and precision.
+    A figure replaces an older figure if the two have the same name, feature network, reference,
+    number of samples, settings, seed and precision.
     """
     path = run / "evaluation" / "figures.jsonl"
     try:

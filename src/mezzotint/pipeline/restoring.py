@@ -74,8 +74,8 @@ def inpaint(
     Raises:
         UserError: If the images or the mask have a wrong type or size, the mask is 0 everywhere or
             leaves nothing of an image to keep, or the method does not exist or does not fit the
-            model or the settings. A pixel is kept if it is 0 in the mask; a latent, if all of its
-            pixels are.
+            model or the settings. A pixel is kept if the mask is 0 there; a latent is kept if all
+            of its pixels are kept.
     """
     few_step.refuse(pipe, "inpainting")
     latent = isinstance(pipe.codec, Latents)
@@ -122,8 +122,8 @@ def method_of(pipe: Pipeline, method: str | None, given: Iterable[str]) -> str:
     """Return the method of `inpaint`; None is the default for the model.
 
     ``given`` are the names of the settings that the user gives. Raises UserError if there is no
-    such method, or if it is "repaint" and a setting of the sampler is given, which would have no
-    effect.
+    such method. Also raises it if the method is "repaint" and ``given`` has a setting of the
+    sampler, because "repaint" ignores the sampler.
     """
     method = method or (REPAINT if isinstance(pipe.codec, Latents) else METHOD)
     if method != REPAINT and method not in POSTERIORS:
@@ -260,10 +260,10 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...). Floats must be computed by A from images that are scaled to
-            [-1, 1]. Integers in the type of the model's images are scaled first: for a linear A,
-            they must be computed by A from images of this type (0 to 255 for uint8); for any other
-            A, they are scaled as if they were images.
+        y: The observations, (N, ...). Float observations must be outputs of A for images scaled to
+            [-1, 1]. Integer observations must have the type of the model's images. If A is linear,
+            they must be outputs of A for unscaled images (0 to 255 for uint8). If A is not linear,
+            mezzotint scales them to [-1, 1] as it scales images.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
@@ -281,8 +281,8 @@ def restore(
 
     Raises:
         UserError: If y or the operator does not fit the model's images, y is not finite or not an
-            output of the operator, the method needs a linear operator, or the method does not fit
-            the model.
+            output of the operator, ``noise`` is below 0, or the method does not exist or does not
+            fit the operator, the noise or the model.
     """
     few_step.refuse(pipe, "restoration")
     _check_mode()
@@ -404,6 +404,6 @@ def _mask(mask: Tensor, images: Tensor) -> Tensor:
 
 
 def shares(mask: Tensor) -> Tensor:
-    """Convert a mask to float from 0 to 1. A uint8 mask may have values 0 to 255, or 0 and 1."""
+    """Convert a mask to float. A uint8 mask is divided by 255 if it has a value above 1."""
     bytewise = mask.dtype == torch.uint8 and bool((mask > 1).any())
     return mask.float() / (255 if bytewise else 1)

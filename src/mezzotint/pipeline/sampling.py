@@ -140,8 +140,8 @@ def _beginning(pipe: Pipeline, request: SampleRequest, part: range, randn: Noise
 def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
     """Return the options of the sampler: its arguments besides denoiser, x, grid and randn.
 
-    A learned variance is passed as a function. Raises UserError for settings that this model does
-    not support.
+    If the variance is learned, the option ``variance`` is a function instead of a name; see
+    `split_variance`. Raises UserError for settings that this model does not support.
     """
     check_clipping(pipe, how.clipping)
     few_step.check(pipe, how)

@@ -42,18 +42,19 @@ def vary(
             For several variations of one image, repeat it.
         strength: The fraction of the sampling steps that are made, from 0 (the image does not
             change) to 1 (a new image).
-        labels: One class for all images, or one for each; None is unconditional.
+        labels: One class for all images, or one for each; None is the null class.
         seed: The seed of all randomness.
         batch: The number of images made at once.
-        on_step: ``on_step(done, all)`` is called after each call of the network.
-        **settings: Settings of `sample`, and its ``condition``.
+        on_step: ``on_step(done, all)`` is called after each denoiser call.
+        **settings: Settings, and ``condition``; both are as in `sample`.
 
     Returns:
         Images (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
-        UserError: If images have another type or size than the model's, or the strength is out of
-            range, or is above 0 but too small for a single step.
+        UserError: If ``images`` do not have the type and size of the model's images, ``strength``
+            is outside [0, 1], ``strength`` is above 0 but rounds to 0 steps, or a setting, a
+            condition or a label does not exist or is not supported by this model.
     """
     edit = Edit.of(pipe, images, labels, seed, batch, settings)
     if not 0 <= strength <= 1:

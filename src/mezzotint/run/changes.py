@@ -39,10 +39,12 @@ def in_words(
     ``were`` is the number of processes that shared each batch before the interruption, and ``are``
     is the number now.
 
+    If the result will not be bit-identical to that of an uninterrupted training, the description
+    also says why.
+
     If ``images`` changes, the training gets a new length, and the following steps use the learning
-    rates of a training of that length. If the steps so far had another learning rate, image size or
-    phase of a distillation than in an uninterrupted training of the new length, the results differ,
-    and the description says so.
+    rates of a training of that length. The steps so far used the old length. The result differs if
+    the new length would have changed their learning rates, image sizes or phases of a distillation.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]

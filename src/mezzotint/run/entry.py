@@ -168,8 +168,8 @@ def distil(
         The student with its averaged weights.
 
     Raises:
-        UserError: If the teacher cannot be distilled, if the data does not fit the teacher, and in
-            the cases of `training`.
+        UserError: If the teacher cannot be distilled, if the data does not fit the teacher, or for
+            any reason for which `training` raises UserError.
         Interrupted: If SIGINT (Ctrl-C), SIGTERM or SIGHUP stopped the training.
     """
     begun = begin(teacher, out, resume, fields)

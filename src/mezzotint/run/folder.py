@@ -111,9 +111,9 @@ def check_run(experiment: Configuration, folder: Path) -> None:
 def _same_network(folder: Path, begun: Configuration, now: Configuration) -> Configuration:
     """Return the configuration ``begun`` of a checkpoint, for a comparison with ``now``.
 
-    If it has a user's own network, it gets the network of the requested configuration ``now``.
-    Warns if the code of this network has changed. Raises UserError if only one of the two
-    configurations has a user's own network.
+    If both configurations have a user's own network, the result has the network of ``now``, and a
+    warning is given if the network's code or the settings of its layers have changed. Raises
+    UserError if only one of the two configurations has a user's own network.
     """
     was_own, is_own = (isinstance(c.net, CustomConfig) for c in (begun, now))
     if was_own != is_own:

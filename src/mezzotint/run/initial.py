@@ -33,8 +33,9 @@ from mezzotint.storage import checkpoint
 def network_of(init: str, folder: Path) -> NetConfig:
     """Return the configuration of the network in the model ``init``.
 
-    If the run in ``folder`` has saved a checkpoint, the network of that run is returned instead,
-    and ``init`` is not read. Raises UserError in the cases of `load`.
+    If the run in ``folder`` trains a diffusion model and has saved a checkpoint, the configuration
+    of that run's network is returned instead, and ``init`` is not read. Raises UserError if `load`
+    cannot load ``init``, or if the config.json of that run cannot be read.
     """
     if checkpoint.listed(folder / "checkpoints"):
         begun = configuration.read(folder / "config.json")
@@ -74,12 +75,13 @@ def take_weights(
     kept.
 
     Returns:
-        A description of the result, and the names of the weights that have new random values, at
-        least in some rows.
+        A description of the result, and the names of the weights that have new random values in
+        some or all rows.
 
     Raises:
-        UserError: If the weights fit less than half of the network, or the model has another
-            schedule, prediction or codec, or other norm groups or attention heads.
+        UserError: If the weights that fit make up less than half of the network, if `load` cannot
+            load the model, if the model and ``experiment`` differ in schedule, prediction or codec,
+            or if the two networks differ in norm groups or attention heads.
     """
     pipe = _loaded(experiment.init)
     _check(pipe, experiment)
@@ -169,7 +171,7 @@ def _rows(
 
 
 def _check(pipe: Pipeline, experiment: Experiment) -> None:
-    """Raise UserError if the model to start from has another schedule, prediction or codec."""
+    """Raise UserError if model and training differ in schedule, prediction or codec."""
     init, noise = experiment.init, experiment.noise
     if pipe.prediction != noise.prediction:
         raise UserError(

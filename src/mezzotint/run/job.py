@@ -57,7 +57,8 @@ class Job(ABC):
     def sheet(self, follow: Callable[[int, int], None]) -> Image:
         """Make images with the averaged weights, and return a sheet of them.
 
-        They are always made from the same noise, or from the same images for an autoencoder.
+        In every call, a diffusion model starts from the same noise, and an autoencoder reconstructs
+        the same images.
         """
 
     @abstractmethod
@@ -68,10 +69,11 @@ class Job(ABC):
     def distance(
         self, measure: Measure, folder: Path, share: Share, follow: Follow
     ) -> list[Figure]:
-        """Measure images made with the averaged weights; the first figure is the Frechet distance.
+        """Measure images made with the averaged weights, and return the figures.
 
-        Only the first process measures; in the other processes the list is empty. ``folder`` keeps
-        the images until they are measured.
+        The first figure is the Frechet distance. Only the first process returns figures; the other
+        processes return an empty list. A diffusion model keeps its samples in ``folder`` until they
+        are measured.
         """
 
     def divide(self, device: torch.device) -> None:
@@ -101,8 +103,8 @@ def pixels(data: Prepared, index: Rows, mirrored: Tensor) -> Tensor:
 def begin(config: TrainConfig, net: Network, task: Task, compiles: bool = True) -> TrainState:
     """Return the state before the first step.
 
-    If ``compiles`` is set, the network is compiled if the whole training is long enough to repay
-    the time of the compilation. The number of steps that are left does not count: a resumed
+    The network is compiled only if ``compiles`` is True and the whole training is long enough to
+    repay the time of the compilation. The number of steps that are left does not count: a resumed
     training must make the same choice as an uninterrupted training, to end with the same result.
     Compilation comes first, because the averages of the weights and the moments of the optimizer
     copy the memory layout of the weights.

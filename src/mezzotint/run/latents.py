@@ -36,11 +36,15 @@ def encoded(
 ) -> tuple[Codec, PreparedLatents | None]:
     """Return the codec of a training, and the latents of the data (None for a model of pixels).
 
-    The codec of the teacher is used, or that of the checkpoint ``found`` to resume from. If there
-    is neither, the codec that the configuration names is loaded; it is scaled by the statistics of
-    the data's latents if ``scaling`` is "measured". Several processes share the encoding; see
-    `prepare_latents`. Raises UserError if the latents hardly vary, or do not have about zero mean
-    and unit variance, or if the model in ``found`` works on pixels.
+    If there is a teacher, the codec of the teacher is used. Otherwise, if the training resumes from
+    the checkpoint ``found``, the codec of this checkpoint is used. Otherwise the codec that the
+    configuration names is loaded, and scaled by the statistics of the data's latents if ``scaling``
+    is "measured". Several processes share the encoding; see `prepare_latents`.
+
+    Raises UserError if a channel of the latents hardly varies, if the mean of a scaled channel is
+    not about 0, if the variance of a scaled channel is not about 1, if the model in ``found`` works
+    on pixels, if the autoencoder does not take the images' number of channels, or if ``posterior``
+    is "sample" for a new training with a TAESD.
     """
     c = experiment.codec
     if not c.vae:

@@ -42,13 +42,17 @@ class Start:
 def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     """Return the configuration of a recipe, or of a run to resume, and the run's folder.
 
-    A recipe that is already a configuration is used unchanged. If ``resume`` is set and the recipe
-    is left out or given by its name, the configuration is the config.json of the run in the folder
-    ``out``. If there is no such run, a recipe given by its name starts a new run.
+    The folder is ``out``; if ``out`` is None, it is runs/NAME, with the name of the recipe. The
+    configuration depends on ``recipe``:
+
+    - a configuration: it is used unchanged, even if ``resume`` is True;
+    - a name: if ``resume`` is True and the folder holds a run, that run is resumed with its
+      config.json; otherwise the recipe starts a new run;
+    - None: ``resume`` must be True, and the run in the folder ``out`` is resumed.
 
     Raises:
-        UserError: If there is no such recipe, the folder holds a run of another recipe, or the
-            arguments do not say what to train.
+        UserError: If there is no such recipe, the run to resume does not exist or has another
+            recipe, or an argument has a wrong type.
     """
     if not isinstance(resume, bool):
         raise UserError(f"`resume` is {resume!r}: give True or False")
@@ -90,12 +94,14 @@ def requested(
 ) -> tuple[Configuration, str]:
     """Return the configuration that the arguments of `training` describe, and a note for the user.
 
-    If a new training sees fewer images than its recipe, the warm-up and the half-life of the
-    averages are shorter, which the note mentions; see `shortened`. Otherwise the note is "". A
-    training that starts from a model has that model's network, changed by ``fields``.
+    If a new training sees fewer images than its recipe, durations that the caller did not choose,
+    such as the warm-up, are shortened (see `shortened`). The note describes the shortened
+    durations, and is "" if there are none. If a new diffusion training starts from a model
+    (``init``) and ``net`` is None, it has the model's network, changed by ``fields``.
 
     Raises:
-        UserError: If there is no such field, or a value is not allowed.
+        UserError: If there is no such field, a value is not allowed or has no effect, or a run
+            cannot train on ``data`` or train ``net``.
     """
     experiment = start.base
     if net is not None:

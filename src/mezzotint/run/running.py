@@ -46,9 +46,9 @@ def run(
     """Train an experiment in a folder; yield the progress before the first step and after each.
 
     Processes started by torchrun share each batch. On SIGINT, SIGTERM or SIGHUP the current step is
-    finished and saved, and Interrupted is raised. If another process dies, Died (a UserError) is
-    raised. Before that, the last step that all processes finished is saved, unless the weights are
-    divided among the processes.
+    finished and saved, and Interrupted is raised. If another process dies, the last step that all
+    processes finished is saved, and Died (a UserError) is raised. This step is not saved if the
+    weights are divided among the processes.
 
     Args:
         experiment: The configuration of the training.
@@ -61,8 +61,8 @@ def run(
         enter: A function to call first, when the caller's loop begins.
 
     Raises:
-        UserError: If the folder holds another run or is in use, or the data does not fit the
-            experiment.
+        UserError: If the folder holds another run or is in use, the data or the number of processes
+            does not fit the experiment, or the run has already seen more images than requested.
     """
     enter()
     accelerator = joined(own=isinstance(experiment.net, CustomConfig))

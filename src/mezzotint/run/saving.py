@@ -44,7 +44,7 @@ def save(
 
     Raises:
         UserError: If a tensor, or a number that is still to be logged, such as the loss, is not
-            finite. Nothing is written then.
+            finite, or if writing fails. No checkpoint is written in these cases.
     """
     said = {"step": state.step, "pending": state.read(), **facts}
     tensors = {**tensors, **more}
@@ -64,7 +64,8 @@ def snapshot(state: TrainState, tensors: Tensors, folder: Path) -> Path:
     """Write ``folder/step-N`` with the present averages of the weights, one for each of `GAMMAS`.
 
     `run.averages` combines the snapshots of all steps into averages of other lengths. ``tensors``
-    is the return value of ``state.snapshots()``. Raises UserError in the cases of `save`.
+    is the return value of ``state.snapshots()``. Raises UserError if an average, or a number that
+    is still to be logged, is not finite, or if writing fails.
     """
     state.read()
     said = {"step": state.step, "gammas": {name: GAMMAS[name] for name in tensors}}

@@ -30,16 +30,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a training after a step.
+    """The progress of a training, before the first step or after a step.
+
+    Rows and figures of log.jsonl that were written before a resume are not included.
 
     Attributes:
         images: Images seen so far.
         total: Images of the whole training.
-        loss: The last logged loss, a mean over the log interval; NaN before the first row.
+        loss: The loss in ``row``, a mean over the log interval; NaN if ``row`` is empty.
         note: A message about an event, such as a checkpoint.
-        row: The last row of log.jsonl: step, loss, grad_norm, lr, images_per_second ...
-        figure: The last figure measured in training, as in log.jsonl (name, value, low, high,
-            samples ...); empty before the first measurement.
+        row: The newest row of losses in log.jsonl (step, loss, grad_norm, lr, images_per_second
+            ...); empty before the first row.
+        figure: The newest figure in log.jsonl (name, value, low, high, samples ...); empty before
+            the first measurement.
     """
 
     images: int
@@ -205,8 +208,9 @@ class Steps:
     def _saved(self, writes: bool = False) -> str:
         """Write a checkpoint and return a note about it.
 
-        The first process writes; any other process writes only if ``writes`` is set. If the weights
-        are divided, all processes must call this, because they gather the weights together.
+        The first process writes. Any other process writes only if ``writes`` is set, and otherwise
+        returns "". If the weights are divided among the processes, all processes must call this
+        method, because each process contributes its part of the weights.
         """
         tensors = self.state.tensors()
         if not (self.main or writes):
@@ -241,9 +245,9 @@ class Steps:
 def _begun(steps: Iterator[Step], stop: Stop, before: int) -> Iterator[Step]:
     """Yield the steps of a training; raise Interrupted if a signal makes the first step fail.
 
-    The first step waits for the compiler, and Ctrl-C in a terminal also stops the compiler. Nothing
-    is lost, because this process has not trained a step yet. ``before`` is the number of steps of
-    the checkpoint from which the training resumes, or 0.
+    The first step waits for the compiler. Ctrl-C in a terminal also stops the compiler, so the
+    first step fails. Nothing is lost, because this process has not finished a step yet. ``before``
+    is the number of steps of the checkpoint from which the training resumes, or 0.
     """
     try:
         first = next(steps, None)

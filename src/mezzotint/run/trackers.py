@@ -145,7 +145,8 @@ class Copy:
     def __init__(self, folder: Path, name: str) -> None:
         """Set up the tracker ``name``. Raises UserError if its package is missing.
 
-        If the package is installed but cannot be imported, this warns, and the log is not copied.
+        If the package is installed but cannot be imported, a warning says that the log is not
+        copied.
         """
         self.folder, self.name = folder, name
         self.log, self.grids = folder / "log.jsonl", folder / "samples"
@@ -163,7 +164,7 @@ class Copy:
             self._off(error)
 
     def follow(self, steps: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Yield from ``steps``, and send new rows of the log and image grids to the tracker."""
+        """Yield the values of ``steps``, and send new log rows and image grids to the tracker."""
         yield next(steps)  # by now the arguments are checked and the folder is locked
         try:
             for now in steps:

@@ -29,8 +29,8 @@ class TrainingBar:
     """A bar for each training, with notes printed above it; call `on` after each step.
 
     Args:
-        shown: False shows nothing; None shows a bar only on a terminal. With several processes,
-            only the first process shows it.
+        shown: True shows bars and notes, False shows nothing, and None shows bars and notes only on
+            a terminal. With several processes, only the first process shows bars and notes.
     """
 
     def __init__(self, shown: bool | None = None) -> None:

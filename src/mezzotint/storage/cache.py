@@ -28,7 +28,8 @@ def cache_folder(part: str) -> Path:
     """Return the folder ``part`` of the cache, and create it if it is missing.
 
     The cache is `$MEZZOTINT_CACHE`, else `$XDG_CACHE_HOME/mezzotint`, else `~/.cache/mezzotint`.
-    Raises `UserError` if it cannot be written.
+    Raises `UserError` if the folder cannot be created, its path is not UTF-8, or no home folder is
+    known.
     """
     if own := os.environ.get("MEZZOTINT_CACHE"):
         cache = Path(os.path.expanduser(own)).absolute()
@@ -65,8 +66,10 @@ def download(url: str, sha256: str, name: str, instead: str) -> Path:
     """Return the path of a downloaded file in the cache; download the file if it is missing.
 
     The file gets its name only when it is complete and has the given SHA-256 (64 hex digits), so an
-    existing file is not checked again. ``instead`` says what else the user can do. If the download
-    fails, this raises `UserError`; the message ends with "try again, or" and this text.
+    existing file is not checked again.
+
+    Raises `UserError` if the download fails or the SHA-256 is wrong; the message ends with "try
+    again, or" and the text ``instead``. Raises `Unwritable` if the file cannot be written.
     """
     target = cache_folder("downloads") / name
     if target.exists():
@@ -194,7 +197,7 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
     Args:
         folder: The folder to write to.
         needed: The size in bytes.
-        what: What needs the room, as a plural noun for the message.
+        what: A plural noun for the message, which names the data to write: "the latents".
         instead: What the message advises besides a larger disk, such as "pass `size`".
     """
     leftovers.remove(folder)

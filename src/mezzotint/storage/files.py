@@ -71,9 +71,11 @@ def beside(path: Path, synced: bool = True) -> Iterator[Path]:
     The yielded path is a new, hidden, empty file in the same folder with the same suffix, used by
     this process only. If the block raises, that file is removed and ``path`` is unchanged.
     Leftovers of killed processes that wrote ``path`` are also removed. If several processes write
-    the same file, the last to finish wins. ``synced=False`` is faster, and meant for folders of
-    many images. A loss of power, but not a killed process, may then destroy the file, and leftovers
-    are not removed.
+    the same file, the last to finish wins.
+
+    ``synced=False`` is faster, and meant for folders of many images. With ``synced=False``,
+    leftovers are not removed, and a loss of power may destroy the file; a killed process cannot
+    destroy it.
 
     Raises Unwritable if the disk fails.
     """
@@ -97,7 +99,7 @@ def beside(path: Path, synced: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically as UTF-8; escape bytes of paths in the text that are not UTF-8."""
+    """Write text atomically as UTF-8; escape non-UTF-8 bytes, which paths may contain."""
     replace(path, text.encode("utf-8", "backslashreplace"))
 
 

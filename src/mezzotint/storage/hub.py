@@ -26,14 +26,15 @@ def snapshot(
 
     Args:
         name: `OWNER/NAME`.
-        kind: The kind of repository.
+        kind: "dataset" or "model".
         patterns: The fnmatch patterns of the files to download; `*` also matches slashes. If no
             file matches, the folder is returned without files.
         ignore: The patterns of the files to leave out.
         needs: The fnmatch pattern of the files that are needed; by default any file.
 
     Raises:
-        UserError: If there is no such repository, permission is missing, or the download fails.
+        UserError: If ``name`` is not of the form `OWNER/NAME`, there is no such repository,
+            permission is missing, or the download fails.
     """
     # imported here, because it takes a quarter of a second
     from huggingface_hub import snapshot_download

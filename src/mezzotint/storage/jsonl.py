@@ -27,7 +27,7 @@ def read(path: Path, start: int = 0) -> list[dict[str, Any]]:
 def append(path: Path, row: dict[str, Any]) -> None:
     """Append a row to a file. If a crash truncated the last line, the row still gets its own line.
 
-    Raises Unwritable if the disk fails; the file is unchanged then.
+    Raises Unwritable if the disk fails. An incomplete row is removed first, if possible.
     """
     line = json.dumps(row).encode() + b"\n"
     with written(path), path.open("a+b", buffering=0) as file:

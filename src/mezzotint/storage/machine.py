@@ -25,7 +25,11 @@ def machine(*packages: str) -> str:
 
 
 def processor() -> str:
-    """Return the GPU's name or, without a GPU, the CPU's name, bf16 support and thread count."""
+    """Return the GPU's name, or a description of the CPU if there is no GPU.
+
+    The description has the CPU's name, its instructions for bf16 if Linux lists any, and the number
+    of threads that torch uses.
+    """
     if name := devices.gpu_name():
         return name
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []

@@ -47,7 +47,7 @@ class Adaptive(nn.Module):
         self.register_buffer("size", first.diff().double(), persistent=False)
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Draw ``batch`` timesteps as `uniform` does, but timestep i with the probability p_i."""
+        """Draw ``batch`` timesteps (B,), int64 from 1 to T; timestep i has the probability p_i."""
         u = torch.rand(batch, generator=generator, device=generator.device, dtype=torch.float64)
         p = self._p()
         upper = p.cumsum(0)

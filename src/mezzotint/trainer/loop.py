@@ -2,10 +2,10 @@
 
 A Task defines the loss, for a diffusion model or an autoencoder; the loop is the same for both. All
 randomness of a step is drawn for the whole batch from a generator seeded by (seed, step), and each
-process takes its share. So no random state has to be saved, and a run depends neither on
-interruptions nor on the number of processes. Four exceptions depend on how a batch is divided:
-dropout, kornia's augmentations for autoencoders, the adaptive weight of the adversarial term, and
-the pairs of images in contrastive flow matching.
+process takes its share. So no random state has to be saved, and a run does not depend on
+interruptions. A run does not depend on the number of processes either, except for four things that
+depend on how a batch is divided: dropout, kornia's augmentations for autoencoders, the adaptive
+weight of the adversarial term, and the pairs of images in contrastive flow matching.
 """
 
 from __future__ import annotations

@@ -58,9 +58,11 @@ def weight(kind: str, prediction: str, level: Level[Tensor]) -> Tensor:
     - sigmoid: ``SNR * sigmoid(b - log SNR)`` (Kingma and Gao 2023, arXiv 2303.00848; b is -1, as in
       Hoogeboom et al. 2024, arXiv 2410.19324).
 
-    The last three are 0 where alpha is 0, so nothing is learned at a timestep of pure noise. Here
-    the weights apply to the timesteps of the schedule. Kingma and Gao integrate over log SNR
-    instead, which makes their loss independent of the schedule.
+    The last three are 0 where alpha is 0, so nothing is learned at a timestep of pure noise. This
+    function weights timesteps, so the loss depends on the schedule. Kingma and Gao integrate over
+    log SNR instead, so their loss does not depend on the schedule.
+
+    Raises UserError if a weighting does not return one number for each SNR.
     """
     alpha, sigma = level.alpha.flatten(), level.sigma.flatten()
     snr = (alpha / sigma) ** 2
@@ -202,9 +204,9 @@ class Diffusion(Task):
     timestep. The loss is float32.
 
     If ``contrast`` is c, ``- c w |net(...) - (p x0' + q eps')|^2`` is added, where x0' and eps'
-    belong to another image: the previous image in the batch, or in the same part of the batch if it
-    is computed in parts. This term keeps images of different conditions apart (contrastive flow
-    matching; Stoica et al. 2025, arXiv 2506.05350).
+    belong to the previous image in the batch; for the first image, to the last. If a batch is
+    computed in parts, each part counts as a batch. This term keeps images of different conditions
+    apart (contrastive flow matching; Stoica et al. 2025, arXiv 2506.05350).
 
     The first ``small`` training images are halved in height and width, by averaging 2x2 pixels. The
     network must take images of both sizes.

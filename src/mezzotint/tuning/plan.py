@@ -46,7 +46,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A sweep's combinations of settings, those measured before, and the time for the others."""
+    """A sweep's combinations of settings, the cells measured before, and the time for the rest."""
 
     search: Search
     settings: tuple[SampleConfig, ...]

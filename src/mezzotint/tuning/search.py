@@ -68,7 +68,11 @@ class Search:
         self.pipe.net.compile_for(calls * -(-self.samples // BATCH))
 
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
-        """Return what identifies a measurement: how its samples are made and measured."""
+        """Return the facts that identify a measurement, for its row in cells.jsonl.
+
+        The facts are a digest of the samples, the feature network, the metric and the number of
+        samples.
+        """
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),
             "network": self.network,

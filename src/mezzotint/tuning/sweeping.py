@@ -60,8 +60,9 @@ def sweep(
         run: A run folder, or a pipeline that was loaded from it.
         sampler: Sampling methods; by default ddim, dpmpp_2m and dpmpp_2m_sde, or consistency for a
             few-step model.
-        nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20. The default for a
-            few-step model is its number of calls, or 1, 2 and 4 if it allows any number.
+        nfe: Budgets of denoiser calls for an image; by default 5, 10 and 20. For a few-step model
+            the default is its number of calls, or 1, 2 and 4 if the model allows any number of
+            calls.
         steps: Numbers of steps, instead of budgets.
         guidance: Guidance scales; by default 1, 1.5 and 3, or only 1 for a model that is few-step
             or has no conditions.

@@ -32,7 +32,8 @@ class Answer:
 def answers(model: str | None, pipe: Pipeline, request: Samples | Edit) -> Generator[Answer]:
     """Carry out a request, and yield the content to show at each step.
 
-    If the iterator is closed, the work stops. The iterator raises the errors of the work.
+    If the iterator is closed, the work stops. If the work raises an error, the iterator raises the
+    same error.
 
     Args:
         model: The name or path of the model, for the command line and the Python code that the

@@ -57,7 +57,10 @@ class Edit:
 
     @property
     def used(self) -> dict[str, Any]:
-        """The settings that affect this edit: guidance only if there is a class or a condition."""
+        """The settings that affect this edit.
+
+        Without a class or another condition, guidance is left out.
+        """
         kind, conditioned = KINDS[self.kind], self.classes or self.condition
         left_out = kind.ignores if conditioned else (*kind.ignores, "guidance")
         return {name: value for name, value in self.settings.items() if name not in left_out}
@@ -165,7 +168,7 @@ def canvas(pipe: Pipeline, image: Tensor, side: int = 480) -> Image.Image:
 def painted(layers: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
     """Return a mask, bool (H, W), of the pixels that are at least half painted over.
 
-    The canvas shows the image as large as fits, in the middle.
+    The canvas shows the image in the middle, as large as possible.
 
     Args:
         layers: The painted layers, RGBA images in the size of the canvas.

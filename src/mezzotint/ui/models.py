@@ -20,7 +20,7 @@ class Models:
     """The models that the page offers, by name. The first model is loaded at the start.
 
     Attributes:
-        names: Paths and names that `mz.load` accepts, and OWN, which stands for ``own``.
+        names: Paths and names that `mz.load` accepts, and `OWN` if there is a model in memory.
         own: The model in memory, if there is one.
     """
 

@@ -67,7 +67,7 @@ def of_edit(pipe: Pipeline, request: Edit, columns: Sequence[Tensor], *, final: 
     """Return the HTML of an edit: the given images and, if ``final`` is set, the edited images.
 
     The mask of an inpainting is shown, too. A finished interpolation shows only the edited images,
-    because they include its ends.
+    because the first and the last of them are made from the given images.
     """
     given, walk = columns[0], request.kind == "interpolate"
     shown = [] if walk and final else _column(pipe, given, ["given"] * len(given))

@@ -1,4 +1,4 @@
-"""The kinds of data sources; each has a file of its own, and a line here."""
+"""The registry of the kinds of data sources, which the modules of this package define."""
 
 from mezzotint.data.source import Kind
 from mezzotint.data.sources import (

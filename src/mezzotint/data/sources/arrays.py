@@ -1,8 +1,8 @@
 """Images in a .npy or .npz file, the format in which generated samples are often saved.
 
 A .npy file holds the images. A .npz file holds the images under `arr_0` (as for ADM's evaluator) or
-`images`, and the labels, if any, under `arr_1` or `labels`. Instead it may use names as in keras:
-`x_train`, `y_train`, `x_val`, `y_val`, `x_test` and `y_test`. Other arrays in a .npz are ignored.
+`images`, and the labels, if any, under `arr_1` or `labels`. A .npz file with splits uses the names
+of keras: `x_train`, `y_train`, `x_val`, `y_val`, `x_test` and `y_test`. Other arrays are ignored.
 Images are (N, H, W, C), or (N, H, W) if grey, of integers or floating-point numbers. Nothing is
 unpickled. A .npy file is memory-mapped, and a .npz file is read in blocks.
 """
@@ -40,16 +40,18 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
     """Return the images of a split in a .npy or .npz file, in order.
 
     If the file has no splits, all its images are for training. Labels are integers, names or
-    booleans. If they are integers, the classes are called "0" to the largest label. Integer pixels
-    that all lie in 0 to 255 are taken as 8-bit values, unless the largest value is 1. If uint16
-    pixels exceed 255, they are taken as 16-bit values, 0 to 65535. All other pixels need a stated
-    range.
+    booleans. If the labels are integers, the classes are called "0", "1" and so on, up to the
+    largest label. If ``conditional`` is False, labels that cannot be classes are ignored. Integer
+    pixels that all lie in 0 to 255 are taken as 8-bit values, unless the largest value is 1. If
+    uint16 pixels exceed 255, they are taken as 16-bit values, 0 to 65535. For all other pixels, the
+    caller must pass a range to `values()` of the result.
 
     Raises:
-        UserError: If the split does not exist; the file is damaged or has no images; the shape or
-            type is not one of those that the module's docstring lists; there is not one label for
-            each image; or a label is negative, too large or not valid text. A missing or wrong
-            range raises UserError only in the method `values()` of the result.
+        UserError: If the split does not exist; the file is damaged or has no images; or the shape
+            or type is not one of those that the module's docstring lists. If ``conditional`` is
+            True, UserError is also raised if there is not one label for each image; a label is
+            negative, too large or not valid text; or there are too many different names. A missing
+            or wrong range raises UserError only in `values()` of the result.
     """
     path = Path(data)
     images, labels = _find(path, split)
@@ -77,9 +79,10 @@ KIND = Kind("a .npy or .npz of images", arrays, _takes, partial(arrays, conditio
 
 @dataclass(frozen=True)
 class _Array:
-    """An array in a file, as its header describes it: under `key` in a .npz, or alone in a .npy.
+    """An array in a .npy or .npz file, without its values, as the array's header describes it.
 
-    `start` is the number of bytes before its first value.
+    `key` is the name of the array in a .npz file; None means a .npy file. `start` is the number of
+    bytes before the first value.
     """
 
     path: Path
@@ -137,7 +140,11 @@ def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
 
 
 def _header(path: Path, key: str | None) -> _Array:
-    """Return byte offset, shape and type of the array in a .npy file, or of ``key`` in a .npz."""
+    """Read the header of a .npy file, or of the array ``key`` in a .npz file.
+
+    Raises UserError if the array holds Python objects, its values have no bytes, or its end is
+    missing.
+    """
     with _opened(path, key) as (stream, size):
         version = np.lib.format.read_magic(stream)
         if version == (1, 0):
@@ -161,7 +168,10 @@ def _header(path: Path, key: str | None) -> _Array:
 
 @contextmanager
 def _opened(path: Path, key: str | None) -> Iterator[tuple[IO[bytes], int]]:
-    """Yield an open .npy file, or the open file `key` in a .npz file, and its size in bytes."""
+    """Open a .npy file, or the array `key` in a .npz file; yield the stream and the stream's size.
+
+    The size is in bytes, after decompression.
+    """
     with _guard(path):
         if key is None:
             with path.open("rb") as stream:

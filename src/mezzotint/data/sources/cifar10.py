@@ -56,9 +56,9 @@ def cifar10(data: str, split: str) -> Source:
     """Return the 50,000 (train) or 10,000 (test) images of CIFAR-10, 32x32, in the official order.
 
     Args:
-        data: `cifar10`, which downloads the official archive into the cache when first needed and
-            checks its SHA-256; or a path: a copy of the archive, the extracted folder
-            `cifar-10-batches-py`, or a folder that contains one of these two.
+        data: `cifar10`, or a path. With `cifar10`, the official archive is downloaded into the
+            cache when it is first needed, and its SHA-256 is checked. A path leads to a copy of the
+            archive, to the extracted folder `cifar-10-batches-py`, or to a folder with one of them.
         split: train or test.
 
     Raises:
@@ -198,7 +198,7 @@ def _damaged(archive: Path, member: str, why: str) -> UserError:
 
 
 class _Inert:
-    """Stands for an object that numpy would build; it only stores the pickled arguments."""
+    """A substitute for an object that numpy would build. It only stores the pickled arguments."""
 
     state: Any = None
 

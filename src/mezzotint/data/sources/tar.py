@@ -38,7 +38,8 @@ def tar(data: str, split: str, conditional: bool = True) -> Source:
     disk while its images are decoded.
 
     Raises:
-        UserError: As in `folder`, or if the tar is broken.
+        UserError: If there are no images or no such split, the layout is ambiguous, or the tar is
+            broken.
     """
     path = Path(data)
     places: Places = {}

@@ -17,10 +17,11 @@ Members = dict[PurePosixPath, zipfile.ZipInfo]
 
 
 def zip_file(data: str, split: str, conditional: bool = True) -> Source:
-    """Return the images of one split of a zip, which has the layout of a folder.
+    """Return the images of one split of a zip, by the rules of `data.layout`.
 
     Raises:
-        UserError: As in `folder`, or if the zip is broken or encrypted.
+        UserError: If the zip is broken or encrypted, there are no images or no such split, or the
+            layout is ambiguous.
     """
     path = Path(data)
     try:

@@ -20,8 +20,9 @@ def solve(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tens
             ``iterations`` distinct eigenvalues.
 
     Returns:
-        x, (B, ...). Iteration for an image stops when the norm of its residual is at most TOLERANCE
-        times the norm of its b, or when its search direction is one in which M is not positive.
+        x, (B, ...). The iteration for an image stops when the norm of the residual is at most
+        TOLERANCE times the norm of b, or when ``d^T M d`` is not positive for the search direction
+        d.
     """
     x, residual = torch.zeros_like(b), b.clone()
     direction, square = residual, _dot(residual, residual)

@@ -1,7 +1,7 @@
 """Methods that turn a denoiser into a posterior denoiser, given ``y = A x0 + noise``.
 
-Each method wraps a denoiser, so every sampler can use it. The estimate becomes ``E[x0 | x_t, y]``,
-which is by Tweedie's formula
+Each method wraps a denoiser, and every sampler can use the result. The new denoiser estimates
+``E[x0 | x_t, y]``. By Tweedie's formula, this mean is
 
     x0_hat + sigma^2 / alpha * grad log p(y | x_t)
 
@@ -146,9 +146,9 @@ def _gaussian(
 ) -> Denoiser:
     """Return a denoiser that approximates p(y | x_t) by ``N(A x0_hat, A S A^T + noise^2)``.
 
-    S is any covariance: ``variance(v, level, transposed)`` returns the product ``S v``. Its last
-    argument is the function ``u -> J^T u``, where J is the Jacobian of x0_hat with respect to x_t.
-    A noise of y below `ROUNDED` counts as `ROUNDED`.
+    S is any covariance: ``variance(v, level, transposed)`` returns the product ``S v``.
+    ``transposed`` is the function ``u -> J^T u``, where J is the Jacobian of x0_hat with respect to
+    x_t. If the observation's noise is below `ROUNDED`, `ROUNDED` is used in place of it.
     """
     noise = max(seen.noise, ROUNDED) ** 2
 

@@ -1,4 +1,7 @@
-"""RePaint: fill in the masked part of images by replacing the known part at every level."""
+"""RePaint: fill in the masked part of images.
+
+At every level of the sampling, the known part is replaced by the given images, noised to the level.
+"""
 
 from __future__ import annotations
 

@@ -23,11 +23,12 @@ def consistency(
 ) -> Tensor:
     """Sample from a few-step model (Song et al. 2023, arXiv 2303.01469, algorithm 1).
 
-    The denoiser is a consistency function: it returns the end of the probability flow, not the mean
-    of x0. From the clean image x0 that it returns, x at the next level s is ``x_s = alpha_s * x0 +
-    c * eps_hat + n * z``, with ``n = eta * sigma_s``, ``c = sigma_s * sqrt(1 - eta^2)`` and new
-    noise z. With eta 1 all noise is new, so an exact consistency function gives exact samples in
-    any number of calls. With eta 0 the step is DDIM's; some models are distilled for such steps.
+    The denoiser is a consistency function: it returns the end x0 of the probability flow, not the
+    mean of x0. The step from level t to level s is ``x_s = alpha_s * x0 + c * eps_hat + n * z``,
+    with ``eps_hat = (x_t - alpha_t * x0) / sigma_t``, new noise z, ``n = eta * sigma_s`` and ``c =
+    sigma_s * sqrt(1 - eta^2)``. With eta 1 all noise is new, so an exact consistency function gives
+    exact samples in any number of calls. With eta 0 the step is DDIM's; some models are distilled
+    for such steps.
 
     Args:
         denoise: The consistency function, ``denoise(x, level) -> x0``.

@@ -23,17 +23,18 @@ def dpmpp(
 ) -> Tensor:
     """Sample by DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095, algorithms 1 and 2).
 
-    The step is DDIM(eta)'s, with x0_hat replaced by a weighted mean, over the step, of the
-    polynomial in ``lambda = ln(alpha / sigma)`` through the last ``order`` estimates (see
-    `moments`). Order 1 is DDIM. Order 2 replaces the mean by the value of the polynomial in the
-    middle of the step, as published. Order 3 uses the exact mean (docs/maths.md compares it with
-    other methods of order 3).
+    A polynomial in ``lambda = ln(alpha / sigma)`` passes through the last ``order`` estimates
+    x0_hat. Each step is a step of DDIM(eta), but uses a weighted mean of the polynomial over the
+    step (see `moments`) instead of the newest x0_hat. Order 1 is DDIM. Order 2 replaces the mean by
+    the value of the polynomial in the middle of the step, as published. Order 3 uses the exact mean
+    (docs/maths.md compares it with other methods of order 3). The first steps, and the last steps
+    to a clean image, use fewer estimates (see `order_at`).
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
-        order: The number of estimates x0_hat that the polynomial passes through: 1, 2 or 3.
+        order: The largest number of estimates x0_hat for the polynomial: 1, 2 or 3.
         eta: In [0, 1]: 0 solves the ODE, 1 the SDE.
         randn: ``randn(x) -> z``, the source of standard normal noise.
 

@@ -32,8 +32,8 @@ class Sampler:
         calls: The denoiser calls per step. The last step, to the clean level, always needs one
             call.
         least: The fewest steps with which the method reaches its order.
-        few_step: Whether the denoiser must be a few-step model, which returns the end of the flow.
-            Every other method needs the mean of x0.
+        few_step: Whether the method needs the denoiser of a few-step model, which returns the clean
+            image at the end of the probability flow. Every other method needs the mean of x0.
     """
 
     method: Callable[..., Tensor]

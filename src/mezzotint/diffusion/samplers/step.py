@@ -58,12 +58,12 @@ def split(t: Level, s: Level, eta: float) -> tuple[float, float]:
 
 
 def moments(h: float, count: int) -> list[float]:
-    """Return the means of theta^k, for k < count, if theta has a density like ``exp(h theta)``.
+    """Return the means of theta^k, for k < count, under a density proportional to exp(h theta).
 
-    A step has the length h in ``lambda = ln(alpha / sigma)``, and theta is the place within it,
-    from 0 to 1. DDIM's step is exact if x0_hat is replaced by its mean under the density, which is
-    proportional to ``exp(h theta)`` (docs/maths.md). The mean m_k of theta^k is ``m_k = 1 / (1 -
-    exp(-h)) - k / h * m_{k-1}``, from integration by parts.
+    A step has the length h in ``lambda = ln(alpha / sigma)``, and theta is the place within the
+    step, from 0 to 1. DDIM's step is exact if x0_hat is replaced by its mean under this density
+    (docs/maths.md). The mean m_k of theta^k is ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``, from
+    integration by parts.
     """
     m = [1.0]
     for k in range(1, count):
@@ -89,9 +89,10 @@ def mean(
 def order_at(grid: Sequence[Level], i: int, order: int) -> int:
     """Return the number of estimates x0_hat that the step from ``grid[i]`` may use.
 
-    The number includes the newest estimate. It is at most ``order``, and at most the number of
-    estimates at levels where lambda is finite. If the grid ends at the clean level, where lambda is
-    infinite, it is also at most the number of remaining steps, so it falls to 1 in the last step.
+    The number includes the newest estimate, and is never below 1. Otherwise it is at most
+    ``order``, and at most the number of levels up to ``grid[i]`` at which lambda is finite. If the
+    grid ends at the clean level, where lambda is infinite, the number is also at most the number of
+    remaining steps, so it falls to 1 in the last step.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

@@ -27,12 +27,13 @@ def unipc(
 ) -> Tensor:
     """Sample by UniPC (Zhao et al. 2023, arXiv 2302.04867).
 
-    A polynomial in ``lambda = ln(alpha / sigma)`` passes through the last ``order`` estimates. Each
-    step is DDIM's, but x0_hat is the polynomial's weighted mean over the step (see `moments`). When
-    the estimate at the end of the step is known, the step is repeated with a polynomial that also
-    passes through this estimate, which raises the order by one. If a polynomial is a line, its mean
-    is replaced, as in the authors' code, by its value at the fraction ``B / (2 (1 - exp(-h)))`` of
-    the step. Here h is the length of the step in lambda, and B follows from ``corrector``.
+    A polynomial in ``lambda = ln(alpha / sigma)`` passes through the last ``order`` estimates, or
+    fewer (see `order_at`). Each step is DDIM's, but x0_hat is the polynomial's weighted mean over
+    the step (see `moments`). When the estimate at the end of the step is known, the step is
+    repeated with a polynomial that also passes through this estimate. The repetition raises the
+    order by one; the last step is not repeated. If a polynomial is a line, its mean is replaced, as
+    in the authors' code, by its value at the fraction ``B / (2 (1 - exp(-h)))`` of the step. Here h
+    is the length of the step in lambda, and B follows from ``corrector``.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

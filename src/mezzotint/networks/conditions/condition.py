@@ -24,7 +24,7 @@ RESERVED = ".=,"  # separators on the command line and in the names of weights
 
 
 class Condition(ABC):
-    """A condition of a model, such as the class. It is abstract; each kind is a subclass.
+    """Abstract base class of the conditions of a model, such as the class.
 
     The condition tensor of B images has B rows. Any row may be the null condition, which means "no
     condition"; classifier-free guidance needs it. An encoder turns the condition tensor into (B,
@@ -154,7 +154,8 @@ def named(
         t: The times (B,). They give the number of images and the device of null conditions.
 
     Raises:
-        UserError: If the network does not have a given condition.
+        UserError: If the network does not have a given condition, or has several conditions and
+            gets one tensor.
     """
     if not isinstance(condition, Tensor):
         given: Given = condition or {}

@@ -16,10 +16,11 @@ from mezzotint.strict import strict
 
 @strict
 class TagsCondition(Condition):
-    """Any number of labels for each image: float (B, K + 1), where 1 marks the image's labels.
+    """A condition that is any number of labels, out of K, for each image.
 
-    Column K is 1 for the null condition. The encoder sums the embeddings of the labels, so a
-    single label acts like a class.
+    The tensor is float (B, K + 1). In an image's row, the columns of its labels are 1, and the
+    other columns are 0; column K is 1 for the null condition. The encoder sums the embeddings of
+    the labels, so a single label acts like a class.
     """
 
     name: str
@@ -47,8 +48,10 @@ class TagsCondition(Condition):
     def given(self, value: Any, count: int | None) -> Tensor:
         """Convert labels to the condition tensor that the network takes.
 
-        ``value`` is a name, or a set of names, for all images; a list with one of these for each
-        image; or an array of zeros and ones, (K,) for all images or (B, K).
+        ``value`` is a name or a set of names for all images; a list that has a name or several
+        names for each image; or an array of zeros and ones, (K,) for all images or (B, K). Raises
+        UserError for an unknown name, for any other ``value``, and if the number of images in
+        ``value`` is neither 1 nor ``count``.
         """
         if isinstance(value, str | set | frozenset):
             value = [value]

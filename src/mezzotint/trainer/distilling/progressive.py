@@ -53,9 +53,9 @@ class Progressive(AlongNoise):
         return min(seen * stages // images, stages - 1)
 
     def begin(self, average: nn.Module) -> None:
-        """Store the averaged student, and a copy, the teacher of all stages after the first.
+        """Store the averaged student, and make a copy that is the teacher after the first stage.
 
-        At the beginning of each of these stages, the averaged weights are copied to the teacher.
+        At the beginning of each later stage, `aim` copies the averaged weights to this teacher.
         """
         super().begin(average)
         self.before = copy.deepcopy(average).requires_grad_(False).eval()

@@ -100,10 +100,10 @@ class Distillation(Task):
 
     @classmethod
     def phase(cls, config: DistillationConfig, seen: int, images: int) -> int:
-        """Return a number that stands for the part of a training that a step belongs to.
+        """Return the phase of a step, a number that says how the method trains in this step.
 
-        The step comes after ``seen`` of the training's ``images`` images. If the training is made
-        longer or shorter, the result of a step changes only if its number changes.
+        The step comes after ``seen`` of the training's ``images`` images. If a training is made
+        longer or shorter, the method treats a step differently only if the step's phase changes.
         """
         return 0
 
@@ -162,8 +162,8 @@ class AlongNoise(Distillation):
     def aim(self, net: nn.Module, x: Tensor, levels: Levels, examples: Examples) -> Tensor:
         """Return the target of the student f(x, t).
 
-        ``levels`` are (t, s, end), and x is at the level t. The target is an estimate of x0: with
-        it, a DDIM step from x leads to the point at ``end`` that `way` describes.
+        ``levels`` are (t, s, end), and x is at the level t. The target is an estimate of x0. A DDIM
+        step from x with this estimate leads to the point at ``end`` that `way` describes.
         """
 
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -195,18 +195,18 @@ class AlongNoise(Distillation):
 
 
 class AlongTeacher(AlongNoise):
-    """Abstract base class of methods whose student agrees with itself across a teacher step.
+    """Abstract base class of methods that make the student's estimates agree across a teacher step.
 
     The path from noise to image is divided into ``parts`` parts. First a part is drawn; ``end`` is
     its clean end. Then t is drawn uniformly from an interval that begins just above ``end`` and
-    ends one teacher step beyond the part's noisy end. A t beyond the noisy end is replaced by it.
-    So the noisy end, where a call of the student starts, is drawn often.
+    ends one teacher step beyond the part's noisy end. A t beyond the noisy end is moved back to the
+    noisy end. So the noisy end, where a call of the student starts, is drawn often.
 
     A step of the guided teacher leads from x_t to x_s. The student f estimates the image from x_s,
     without gradient, and a DDIM step with this estimate f(x_s, s) leads to a point at ``end``. The
     target of f(x_t, t) is the x0_hat with which a DDIM step leads from x_t to the same point. If
-    ``end`` has no noise, this is f(x_s, s). If the teacher's step would pass ``end``, it stops
-    there, and the target is the teacher's estimate.
+    ``end`` has no noise, the target is f(x_s, s). But if the teacher's step would reach or pass
+    ``end``, the step stops at ``end``, and the target is the teacher's estimate.
     """
 
     parts = 1

@@ -68,8 +68,8 @@ class Trajectory(Distillation):
     def draw(self, batch: int, seen: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Add new trajectories to the pool, and draw a batch from it.
 
-        Returns the indices of B stored trajectories, (B,), and, for each, the index of one of the
-        parts into which the teacher's steps are divided, (B,).
+        Returns two tensors (B,): the indices of stored trajectories, and the index of one part of
+        each of these trajectories.
         """
         shared: dict[str, Any] = {"generator": generator, "device": generator.device}
         pool, calls = len(self.x), self.config.calls

@@ -30,7 +30,7 @@ class Tuning(AlongNoise):
 
     @classmethod
     def phase(cls, config: DistillationConfig, seen: int, images: int) -> int:
-        """Return how often t - s was halved; see `Distillation.phase`."""
+        """Return the number of times that t - s was halved so far; see `Distillation.phase`."""
         halvings = max(1, round(math.log2(cls.steps_of(config))))
         return min(seen * halvings // images, halvings - 1)
 
