@@ -164,7 +164,7 @@ def parsed_labels(
     """
     found: list[int | str] = []
     for word in words:
-        number = word.removeprefix("-").isdigit()
+        number = word.removeprefix("-").isdecimal()
         if number and word in classes and int(word) < len(classes) and classes[int(word)] != word:
             place = classes.index(word)
             said = f"{word} is taken as the name of class number {place}, not as a number"

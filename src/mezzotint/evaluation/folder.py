@@ -216,7 +216,7 @@ def _images(out: Path) -> list[Path]:
 def _short(value: Any) -> str:
     """Return a value as text, cut after 40 characters."""
     text = str(value)
-    return text if len(text) < 40 else f"{text[:40]}..."
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def _unbroken(found: list[Path]) -> int:

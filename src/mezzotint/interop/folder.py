@@ -50,7 +50,10 @@ def weights(folder: Path) -> dict[str, Tensor]:
     file = _chosen(folder)
     names = [file.name]
     if file.suffix == ".json":
-        names = sorted(set(json_object(file).get("weight_map", {}).values()))
+        places = json_object(file).get("weight_map")
+        if not isinstance(places, dict) or not all(isinstance(n, str) for n in places.values()):
+            raise UserError(f"{file} has no `weight_map`: fetch or save the model again")
+        names = sorted(set(places.values()))
         if bad := [name for name in names if Path(name).name != name]:
             raise UserError(
                 f"{file} names {bad[0]!r}, a file in another folder: save or download the model "

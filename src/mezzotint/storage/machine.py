@@ -62,7 +62,7 @@ def checkout() -> str | None:
 
     The text comes from `git describe`, which appends "-dirty" if files have changed.
     """
-    if not (HOME / "src" / "mezzotint").is_dir():
+    if not (HOME / "src" / "mezzotint").is_dir() or not (HOME / ".git").exists():
         return None
     git = ["git", "-C", str(HOME), "describe", "--always", "--dirty"]
     try:

@@ -131,6 +131,11 @@ def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
     first, second = _KERAS[canonical(split)] if splits else ("", "")
     image = next((key for key in (first, *_IMAGES) if key in keys), None)
     label = next((key for key in (second, *_LABELS) if key in keys), None)
+    if len(splits) > 1 and label in _LABELS:
+        raise UserError(
+            f"{path} holds {label}, but images of the splits {', '.join(splits)}: save the labels "
+            f"of each split, such as {_KERAS[splits[0]][1]}, instead of {label}"
+        )
     if image is None:
         raise UserError(
             f"{path} holds {shown(keys, 5) or 'nothing'}: save the images in it under the name "
