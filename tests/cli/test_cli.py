@@ -669,3 +669,4 @@ def test_a_number_that_is_a_name_too_is_said_to_be_the_name() -> None:
         warnings.simplefilter("error")
         assert parsed_labels(["10"], ("1", "2", "10")) == "10"
         assert parsed_labels(["1", "2", "cat"], ("0", "1", "cat")) == ["1", 2, "cat"]
+        assert parsed_labels(["²"], ("0", "1")) == "²"  # not a decimal digit

@@ -114,6 +114,16 @@ def test_images_are_read_in_the_models_size(here: Path) -> None:
     assert fitted[0, 0].float().mean() > 200  # red
     with pytest.raises(mz.UserError, match="there are no `paths`: give"):
         read_images([], (32, 32))
+    np.savez("several.npz", np.zeros((32, 32, 3), np.uint8))
+    Path("several.npz").rename("several.npy")
+    Path("damaged.npy").write_bytes(b"PK\x03\x04")
+    for name, message in {
+        "several.npy": "several.npy: not an array of numbers",
+        "damaged.npy": "damaged.npy: not an array of numbers",
+        "none.npy": "there is no file none.npy",
+    }.items():
+        with pytest.raises(mz.UserError, match=message):
+            read_images([name], (32, 32))
 
 
 def test_an_animation_shows_the_way_from_noise_to_image(here: Path, trained: Path, capsys) -> None:
@@ -153,6 +163,9 @@ def test_images_that_cannot_be_written_are_refused_before_the_work(here: Path) -
         write_edited("out", images, images[:, :, :4])
     with pytest.raises(mz.UserError, match="`mask` is not a tensor"):
         write_edited("out", images, mask=np.zeros((8, 8)))
+    for shape in ((3, 8, 8), (2, 1, 8, 8)):
+        with pytest.raises(mz.UserError, match=r"give \(H, W\), or \(N, H, W\) for N images"):
+            write_edited("out", images, mask=torch.zeros(shape))
     assert not Path("out").exists()
     mask = torch.zeros(8, 8, dtype=torch.uint8)
     mask[2:6] = 255

@@ -154,10 +154,15 @@ def test_floating_point_files_need_a_range(folder):
     assert message.startswith("0.tif of set")
     assert "has values from -3 to" in message
     assert "outside `range=(-2, 2)`" in message
+    for mode in ("grey", "rgb", "rgba"):
+        message = refused(place, range=(-2, 2), mode=mode)
+        assert "values from -3 to" in message
+        assert "outside `range=(-2, 2)`" in message
     broken = values.copy()
     broken[1, 2, 3] = np.nan
     place = folder(*map(Image.fromarray, broken), suffix="tif")
     assert "1.tif of set" in refused(place, range=(-4, 4))
+    assert "values from nan" in refused(place, range=(-4, 4), mode="grey")
 
 
 def test_a_range_belongs_to_values_that_need_one(folder, noise):

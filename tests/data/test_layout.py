@@ -229,6 +229,11 @@ def test_a_table_that_does_not_fit_gives_no_labels(tmp_path):
         assert counts(root, "val") == (2, ())
     (root / "val.csv").write_text("path,size,class\nval/0.png,40,1\nval/1.png,41,0\n")
     assert [label for _, label in found(root, "val")[0]] == ["1", "0"]
+    (root / "val.csv").write_text("0.png,1\n1.png,0\n0.png,1\n")
+    assert [label for _, label in found(root, "val")[0]] == ["1", "0"]
+    (root / "val.csv").write_text("a/0.png,1\nval/1.png,0\nval/0.png,0\n")
+    with pytest.raises(mz.UserError, match=r"several rows for 0\.png, with different classes"):
+        found(root, "val")
 
 
 def test_labels_in_dataset_json(tmp_path, packed):

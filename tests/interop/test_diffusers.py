@@ -228,6 +228,10 @@ def test_weights_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}))
     with pytest.raises(mz.UserError, match=r"'\.\./elsewhere\.safetensors'"):
         mz.load(tmp_path)
+    for damaged in ({}, {"weight_map": ["a"]}, {"weight_map": {"a": 1}}):
+        index.write_text(json.dumps(damaged))
+        with pytest.raises(mz.UserError, match="has no `weight_map`: fetch or save the model"):
+            mz.load(tmp_path)
     index.unlink()
     for shard in shards:
         shard.unlink(missing_ok=True)

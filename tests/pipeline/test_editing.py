@@ -294,6 +294,11 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
             "`y` is too large to be the operator's output",
         ),
         (lambda p, x, m: p.restore(x, mz.OPERATORS["mask"](m)), "cannot come from the operator"),
+        (
+            lambda p, x, m: p.restore(torch.cat([0 * x[:1], x]).float(), lambda x: x),
+            "`y` is too large to be the operator's output",  # the second observation
+        ),
+        (lambda p, x, m: p.restore(x, lambda x: x, noise=float("inf")), "`noise` is inf: choose"),
         (lambda p, x, m: mz.OPERATORS["mask"](255 * m), "values other than 0 and 1: give 1 where"),
         (lambda p, x, m: p.restore(x, mz.OPERATORS["blur"](9)), "reaches 27 pixels, too far"),
         (

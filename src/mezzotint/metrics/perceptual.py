@@ -158,7 +158,7 @@ def _read(needed: dict[str, torch.Size]) -> dict[str, Tensor]:
     if not path:
         raise UserError(
             "the LPIPS weights are not in the package: set $MEZZOTINT_LPIPS to a file with "
-            f"{SOURCE}, or choose {' or '.join(PACKAGED)}"
+            f"{SOURCE}, or choose {', '.join(PACKAGED)} or imagenet"
         )
     file = Path(os.path.expanduser(path))
     if not file.is_file():

@@ -185,7 +185,7 @@ class ObjectiveConfig:
     larger."""
     label_dropout: float = Field(default=0.1, ge=0, le=1)
     """Share of images that are trained without their condition, as classifier-free guidance needs.
-    If there are several conditions, each is also dropped on its own with this probability. """
+    If there are several conditions, each is also dropped on its own with this probability."""
     contrast: float = Field(default=0.0, ge=0, lt=1)
     """Weight of contrastive flow matching, which keeps an output away from the target of another
     image: Stoica et al. (2025, arXiv 2506.05350) use 0.05, and 0 turns it off."""

@@ -284,6 +284,13 @@ def test_keras(tmp_path, noise):
         prepare(tmp_path / "k.npz", split="val")
     np.savez(tmp_path / "g.npz", x_train=x[..., 0], y_train=y[:, 0])
     assert prepare(tmp_path / "g.npz").images.shape == (5, 4, 4, 1)
+    np.savez(tmp_path / "s.npz", x_train=x, x_test=x // 2, labels=y)
+    for split in ("train", "test"):
+        with pytest.raises(
+            UserError, match=r"holds labels, .* splits train, test: save .* y_train"
+        ):
+            prepare(tmp_path / "s.npz", split=split)
+    assert prepare(tmp_path / "s.npz", conditional=False).classes == ()
 
 
 def test_labels_by_name(tmp_path, noise):

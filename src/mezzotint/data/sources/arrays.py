@@ -54,7 +54,7 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
             or wrong range raises UserError only in `values()` of the result.
     """
     path = Path(data)
-    images, labels = _find(path, split)
+    images, labels = _find(path, split, conditional)
     _check_shape(images)
     if images.dtype.kind not in "iuf":
         raise UserError(f"{images} is {images.dtype}: give uint8, uint16 or float32")
@@ -114,10 +114,13 @@ class _Array:
                 yield values.reshape([stop - start, *rest], order=self.order)
 
 
-def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
+def _find(path: Path, split: str, conditional: bool) -> tuple[_Array, _Array | None]:
     """Return the images of a split in a file, and their labels; None if there are no labels.
 
-    Raises UserError if the file has no images, and `NoSplit` if it has no such split.
+    Labels that could belong to any of several splits are ignored if ``conditional`` is False.
+
+    Raises UserError if the file has no images or, if ``conditional`` is True, labels that could
+    belong to any of several splits. Raises `NoSplit` if the file has no such split.
     """
     if path.suffix.lower() == ".npy":
         if canonical(split) != "train":
@@ -132,10 +135,12 @@ def _find(path: Path, split: str) -> tuple[_Array, _Array | None]:
     image = next((key for key in (first, *_IMAGES) if key in keys), None)
     label = next((key for key in (second, *_LABELS) if key in keys), None)
     if len(splits) > 1 and label in _LABELS:
-        raise UserError(
-            f"{path} holds {label}, but images of the splits {', '.join(splits)}: save the labels "
-            f"of each split, such as {_KERAS[splits[0]][1]}, instead of {label}"
-        )
+        if conditional:
+            raise UserError(
+                f"{path} holds {label}, but images of the splits {', '.join(splits)}: save the "
+                f"labels of each split, such as {_KERAS[splits[0]][1]}, instead of {label}"
+            )
+        label = None
     if image is None:
         raise UserError(
             f"{path} holds {shown(keys, 5) or 'nothing'}: save the images in it under the name "
