@@ -5,13 +5,15 @@
 
 Each --run has a name and the folders of its checkpoints. Each run continues the run before it, so
 its images are counted from the end of that run. All checkpoints are sampled with the same settings
-and from the same noise. The page has a chart, which is drawn beside it, and a table.
+and from the same noise. The page has a chart, which is drawn beside it, and a table. With --after
+PAGE, the trainings continue those of an earlier page, whose rows are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import mezzotint as mz
@@ -26,6 +28,18 @@ def seen(checkpoint: Path) -> int:
     return int(step) * int(train["batch"])
 
 
+def earlier(page: Path, how: str) -> tuple[list[str], str]:
+    """Return the rows of an earlier page, and the machine and commit that measured them.
+
+    ``how`` says how the samples are made; rows of other samples cannot be compared.
+    """
+    text = page.read_text()
+    if how not in text:
+        raise SystemExit(f"the samples of {page} were not made like this: {how}")
+    (where,) = re.findall(r"^`python benchmarks/checkpoints.py`, on (.*), seed 0\.", text, re.M)
+    return re.findall(r"^\| [^|\n]+ \| [0-9].*\|$", text, re.M), where
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", nargs="+", action="append", required=True, metavar="NAME STEP")
@@ -36,12 +50,26 @@ def main() -> None:
     parser.add_argument("--spacing", default="karras")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--after", type=Path, help="the page of the trainings before these")
     parser.add_argument("--out", type=Path, required=True, help="the page to write")
     given = parser.parse_args()
     settings = {name: getattr(given, name) for name in ("sampler", "spacing", "steps", "guidance")}
     name = f"fd-{given.network}"
+    how = (
+        f"Each checkpoint's averaged weights made {given.samples:,} samples by {given.sampler} in "
+        f"{given.steps} steps, with the spacing {given.spacing} and guidance {given.guidance:g}."
+    )
     table = [f"| | images seen | {name} | 95 % interval | accuracy |", "|---|---|---|---|---|"]
     before, lines = 0, dict[str, list[tuple[float, float]]]()
+    said = ""
+    if given.after:
+        rows, where = earlier(given.after, how)
+        for row in rows:
+            run, seen_then, value, *_ = (cell.strip() for cell in row.strip("|").split("|"))
+            before = int(seen_then.replace(",", ""))
+            lines.setdefault(run, []).append((before / 1e6, float(value)))
+        table += rows
+        said = f" The first {len(rows)} rows were measured before, on {where}."
     for run, *folders in given.run:
         images = 0
         for folder in map(Path, folders):
@@ -65,9 +93,7 @@ def main() -> None:
     draw([Panel(lines, "images seen, in millions", name, log_y=True)], chart)
     page = [
         f"# {name} against images seen",
-        f"`python benchmarks/checkpoints.py`, on {machine('torch')}, seed 0. Each checkpoint's "
-        f"averaged weights made {given.samples:,} samples by {given.sampler} in {given.steps} "
-        f"steps, with the spacing {given.spacing} and guidance {given.guidance:g}.",
+        f"`python benchmarks/checkpoints.py`, on {machine('torch')}, seed 0. {how}{said}",
         f"![{name} against images seen]({chart.name})",
         "\n".join(table),
     ]

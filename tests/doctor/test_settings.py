@@ -60,11 +60,13 @@ def test_a_spoilt_configuration_is_seen_through(
     assert accused(settings.look(spoilt, (3, 32, 32), 10, 80_000)) == {title: severity}
 
 
-def test_eps_of_pure_noise_is_doubtful_unless_it_is_clipped() -> None:
+def test_eps_of_pure_noise_is_doubtful_even_if_it_is_clipped() -> None:
     grid = cosine(1000).grid(50, "trailing")
     bare, clipped = SampleConfig(clipping="none"), SampleConfig()
     assert settings.eps_of_noise(grid, "eps", bare).severity == "doubtful"
-    assert settings.eps_of_noise(grid, "eps", clipped).severity == "well"
+    assert "`clipping=" in settings.eps_of_noise(grid, "eps", bare).fix
+    assert settings.eps_of_noise(grid, "eps", clipped).severity == "doubtful"
+    assert "`clipping=" not in settings.eps_of_noise(grid, "eps", clipped).fix
     assert settings.eps_of_noise(grid, "v", bare).severity == "well"
     even = linear(1000).grid(50, "trailing")
     assert settings.eps_of_noise(even, "eps", bare).severity == "well"

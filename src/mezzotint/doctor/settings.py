@@ -75,21 +75,24 @@ def eps_of_noise(grid: list[Level], prediction: str, how: SampleConfig) -> Findi
     The first step goes from level t to level s; the factor is ``alpha_s sigma_t / alpha_t``. The
     error of x0_hat is sigma_t / alpha_t times the error of eps, and x_s contains alpha_s times that
     error. If the factor is above 30, the usual error of eps in trained networks at level t, 0.03
-    (a loss of 0.001), becomes as large as x itself. Clipping x0_hat bounds the error.
-    Predictions other than eps do not amplify it.
+    (a loss of 0.001), becomes as large as x itself. Predictions other than eps do not amplify it.
+
+    Clipping x0_hat bounds the error, but does not remove it: the brightness of the samples still
+    varies too much.
     """
     t, s = grid[:2]
     grown = s.alpha * t.sigma / t.alpha if t.alpha else float("inf")
-    bare = prediction == "eps" and how.clipping == "none"
+    other = 'a `spacing` such as "logsnr" makes the fault smaller'
+    if how.clipping == "none":
+        other = f'`clipping="static"` (for pixels) or {other}'
     return judge(
         "eps predicted from pure noise",
         f"the first step multiplies an error of {prediction} by {grown:.3g}; expected less than 30"
-        if bare
-        else f"the prediction is {prediction}, the clipping {how.clipping}",
+        if prediction == "eps"
+        else f"the prediction is {prediction}",
         "where x is pure noise, eps does not determine x0",
-        'train with `prediction="v"`; without a new training, `clipping="static"` (pixels) or '
-        '`spacing="logsnr"` makes the fault smaller',
-        doubtful=bare and grown > 30,
+        f'train with `prediction="v"`; without a new training, {other}',
+        doubtful=prediction == "eps" and grown > 30,
     )
 
 
