@@ -46,8 +46,8 @@ def read(path: Path, home: Path | None = None) -> Configuration:
         home: The run's folder, for `located`; None means the file's folder.
 
     Raises:
-        Damaged: If the file cannot be read, mezzotint did not write the file, or a field is unknown
-            or has a wrong type.
+        Damaged: If the file cannot be read, mezzotint did not write the file, a field is unknown or
+            missing, or a value has a wrong type or is not allowed.
         UserError: If this version of mezzotint cannot read the version of the file.
     """
     alien = Damaged(f"{path} is not a configuration: give a file that mezzotint wrote")

@@ -62,8 +62,8 @@ class Source:
         left_out: the files that the source leaves out, grouped by the reason.
         warnings: the decisions that may not be what the user meant.
         values: a function that takes the range stated by the user, or None, and returns `Values`
-            and notes. Without such a function, the range is 0 to 255 for uint8 and 0 to 65535 for
-            uint16, and the user must state the range for float32.
+            and notes. If `values` itself is None, the range is 0 to 255 for uint8 and 0 to 65535
+            for uint16, and the user must state the range for float32.
         columns: the conditions of the images, each with a value for every item.
         table: returns the columns that a user may name (see `Tabled`); None if there are no
             columns.

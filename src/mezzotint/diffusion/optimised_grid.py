@@ -84,9 +84,10 @@ def errors(denoise: Denoiser, x: Tensor, fine: list[Level], order: int) -> tuple
     This does steps 1 to 3 of `optimised` for one batch of noise x.
 
     Returns:
-        The errors, (FINE + 1, FINE + 1) float64: row i and column j hold the error of the step from
-        level i to level j, which is infinite unless the step reduces the noise. Also the samples
-        from steps through all levels, in the shape of x.
+        A tuple of the errors and the samples. The errors are (FINE + 1, FINE + 1), float64: the
+        element in row i and column j is the error of the step from level i to level j, and is
+        infinite unless the step reduces the noise. The samples are made by steps through all
+        levels, and have the shape of x.
     """
     seen: list[tuple[Level, Tensor, Tensor]] = []
 

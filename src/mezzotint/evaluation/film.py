@@ -49,8 +49,8 @@ def animate(
 
     Raises:
         UserError: If ``out`` exists, cannot be written or has a suffix other than .webp and .gif;
-            if ``n`` is above 64; or if a label or a setting does not exist or does not suit the
-            model.
+            if ``n`` is not from 1 to 64; if the model cannot be loaded; or if a label or a setting
+            does not exist or does not suit the model.
     """
     pipe, path = pipe if isinstance(pipe, Pipeline) else load(pipe), free_film(out)
     if n > 64:

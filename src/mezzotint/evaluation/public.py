@@ -95,10 +95,10 @@ def evaluate(
         networks give a figure of the same name, the name of the network is appended.
 
     Raises:
-        UserError: If an argument is not valid, the model or the data cannot be read, the weights of
-            a feature network are not available, there are too few images for even one of the
-            metrics, or ``out`` cannot be written. If possible, the error is raised before the work
-            begins.
+        UserError: If an argument is not valid, the model or the data cannot be read, ``data`` is
+            missing and the training set is unknown or has changed, the weights of a feature network
+            are not available, there are too few images for even one of the metrics, or ``out``
+            cannot be written. If possible, the error is raised before the work begins.
     """
     if wrong := [name for name in settings if name not in sampling.names()]:
         every = [*sampling.names(), *(evaluate.__kwdefaults__ or ())]

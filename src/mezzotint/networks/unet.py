@@ -66,7 +66,7 @@ class UNetConfig:
 
     @property
     def factor(self) -> int:
-        """The number that must divide the height and the width of x; other x are padded."""
+        """Images are padded until this number divides their sides."""
         return self.patch << (len(self.channels) - 1)
 
 

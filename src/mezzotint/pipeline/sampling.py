@@ -140,7 +140,7 @@ def _beginning(pipe: Pipeline, request: SampleRequest, part: range, randn: Noise
 def options(pipe: Pipeline, how: SampleConfig) -> dict[str, Any]:
     """Return the options of the sampler: its arguments besides denoiser, x, grid and randn.
 
-    If the variance is learned, the option ``variance`` is a function instead of a name; see
+    If ``how.variance`` is "learned", the option ``variance`` is a function instead of a name; see
     `split_variance`. Raises UserError for settings that this model does not support.
     """
     check_clipping(pipe, how.clipping)

@@ -197,7 +197,7 @@ def check_room(folder: Path, needed: int, what: str, instead: str = "") -> None:
     Args:
         folder: The folder to write to.
         needed: The size in bytes.
-        what: A plural noun for the message, which names the data to write: "the latents".
+        what: The name of the data to write in the message, a plural noun such as "the latents".
         instead: What the message advises besides a larger disk, such as "pass `size`".
     """
     leftovers.remove(folder)

@@ -18,7 +18,7 @@ def deis(denoise: Denoiser, x: Tensor, grid: list[Level], order: int = 3) -> Ten
     The step from t to s is ``x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t /
     alpha_t) * e``. This is DDIM's step with e in place of eps_hat. A polynomial in ``lambda =
     ln(alpha / sigma)`` passes through the last ``order`` values of eps_hat, or fewer (see
-    `order_at`). e is the polynomial's mean between t and s, uniform in sigma / alpha.
+    `order_at`). e is the mean of this polynomial over sigma / alpha from t to s.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
