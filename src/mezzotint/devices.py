@@ -69,7 +69,7 @@ def use_device(device: str | torch.device) -> None:
 
 
 def without_gpu(several: bool) -> bool:
-    """Return whether to forbid accelerate to use a GPU.
+    """Return whether accelerate must not use a GPU.
 
     ``several`` says whether there are several processes. If so, each process needs its own device,
     and UserError is raised if `use_device` chose a device by its number, such as ``cuda:1``.

@@ -194,7 +194,7 @@ class Encoding:
 
 
 def _passed(building: Path, start: int) -> Path:
-    """Return the file in which another process passes a `Part` to the first process.
+    """Return the path of the file that passes a `Part` from another process to the first.
 
     ``start`` is the index of the first image of the `Part`.
     """
@@ -202,6 +202,6 @@ def _passed(building: Path, start: int) -> Path:
 
 
 def digest(meta: dict[str, Any]) -> str:
-    """Return the SHA-256 of the content of a meta.json, without the field ``sum``."""
+    """Return the SHA-256 of the values in a meta.json, except the value of ``sum``."""
     facts = [meta[name] for name in ("shape", "mean", "std", "moments")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -98,7 +98,7 @@ def renamed(key: str, names: Iterable[tuple[str, str]]) -> str:
 def unmatched(ours: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
     """Return how two state dicts differ in names, shapes or types, in words; None if they do not.
 
-    The types differ only if one tensor holds floating-point numbers and the other does not.
+    Two types count as different only if one is a floating-point type and the other is not.
 
     Example:
         ``if wrong := unmatched(read, net.state_dict()): raise UserError(f"{folder}: {wrong}")``

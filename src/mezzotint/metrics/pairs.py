@@ -27,8 +27,8 @@ def frechet_of_pairs(made: np.ndarray, real: np.ndarray) -> tuple[float, interva
     ``made`` and ``real`` are the features (N, D) of the reconstructions and of the originals.
     The interval comes from splitting the pairs at random into two halves, many times. An image and
     its reconstruction vary together, so they stay in the same half; otherwise the interval would be
-    too wide. The computation copies the features into an array (N, 2 D). Raises LeftOut if there
-    are fewer than 10 pairs.
+    too wide. The computation copies the features into an array (N, 2 D), which needs as much memory
+    as both arguments. Raises LeftOut if there are fewer than 10 pairs.
     """
     d = made.shape[1]
 

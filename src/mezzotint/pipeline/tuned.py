@@ -29,7 +29,7 @@ NAME = "recommended.json"
 
 @strict
 class BestSettings:
-    """Settings, their denoiser calls per image, and their metric's value with its 95 % interval."""
+    """Settings, their denoiser calls per image, and the metric's value with its 95 % interval."""
 
     settings: SampleConfig
     calls: PositiveInt

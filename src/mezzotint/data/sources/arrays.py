@@ -49,9 +49,10 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
     Raises:
         UserError: If the split does not exist; the file is damaged or has no images; or the shape
             or type is not one of those that the module's docstring lists. If ``conditional`` is
-            True, UserError is also raised if there is not one label for each image; a label is
-            negative, too large or not valid text; or there are too many different names. A missing
-            or wrong range raises UserError only in `values()` of the result.
+            True, UserError is also raised if there is not one label for each image; the labels
+            could belong to any of several splits; a label is negative, too large or not valid text;
+            or there are too many different names. A missing or wrong range raises UserError only in
+            `values()` of the result.
     """
     path = Path(data)
     images, labels = _find(path, split, conditional)
@@ -152,8 +153,8 @@ def _find(path: Path, split: str, conditional: bool) -> tuple[_Array, _Array | N
 def _header(path: Path, key: str | None) -> _Array:
     """Read the header of a .npy file, or of the array ``key`` in a .npz file.
 
-    Raises UserError if the array holds Python objects, its values have no bytes, or its end is
-    missing.
+    Raises UserError if the file is damaged, the array holds Python objects, its values have no
+    bytes, or its end is missing.
     """
     with _opened(path, key) as (stream, size):
         version = np.lib.format.read_magic(stream)
