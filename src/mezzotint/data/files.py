@@ -31,8 +31,8 @@ def source_of(
     Args:
         tree: The files.
         split: The name of the split.
-        conditional: Whether wrong labels raise UserError. If not, images with wrong labels are used
-            without classes.
+        conditional: Whether wrong labels raise UserError. If not, and some labels are wrong, all
+            images are used without classes.
         key: A function from the names of images to a part of the cache's key. This part changes
             when one of these images changes.
         opened: A function that is called before the first image is read. It returns the function
@@ -40,8 +40,8 @@ def source_of(
         archive: Whether the tree comes from an archive.
 
     Raises:
-        UserError: If the layout is ambiguous, if there is no such split, or if the rules of
-            `data.layout` refuse the split.
+        UserError: If the layout is ambiguous, if there are no images or no such split, or if the
+            rules of `data.layout` refuse the split.
     """
     layout = understand(tree, archive)
     found = layout.contents(split, conditional)

@@ -86,9 +86,9 @@ def split_folders(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
 
     Returns:
         A dict of ``name: (split, stem, part)`` for the folders that are splits or parts of splits.
-        ``split`` is a key of `WORDS`. ``part`` is the number of the part with any separator before
-        it, such as ".x1", or "". ``stem`` is the name in lower case without ``part``, and without
-        the separator after a prefix, such as "segtrain".
+        ``split`` is a key of `WORDS`. ``part`` is the end of the name with the number of the part,
+        such as ".x1", or "" if there is none. ``stem`` is the name in lower case without ``part``,
+        and without the separator after a prefix, such as "segtrain".
     """
     found = {name: match for name in names if (match := _SPLIT_NAME.fullmatch(plain(name)))}
     splits: dict[str | None, set[str]] = {}

@@ -128,9 +128,10 @@ The images that this column names are conditions, so they are not rows of the ta
 def with_columns(source: Source, asked: Asked) -> Source:
     """Return a source with the columns that a user names, as conditions or as labels.
 
-    Raises UserError if the source has no table; a column does not exist, or is named twice; a
-    column of numbers has a value that is not a finite number, or has lists of different lengths; an
-    image is missing; or a column of labels has no labels, or too many to be classes.
+    Raises UserError if the source has no table, or the table has errors; a column does not exist,
+    or is named twice; a column of numbers has a value that is not a finite number, or has lists of
+    different lengths; an image is missing, or the source cannot have columns of images; or a column
+    of labels has no labels, or too many to be classes.
     """
     if not asked:
         return source

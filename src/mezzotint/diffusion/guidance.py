@@ -90,10 +90,10 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """Make the argument ``both`` of `guide` by calling the denoiser ``pair`` on two copies of x.
+    """Return a function ``both`` for `guide`, which calls ``pair`` once, with two copies of x.
 
-    The two copies form one batch. ``pair`` must be conditional for the first half of this batch,
-    and unconditional for the second half.
+    The two copies form one batch. The denoiser ``pair`` must be conditional for the first half
+    of this batch, and unconditional for the second half.
     """
 
     def both(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:

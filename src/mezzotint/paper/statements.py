@@ -73,7 +73,7 @@ def _speed(results: Results) -> Verdict:
 
 
 def _memory(results: Results) -> Verdict:
-    """Return the verdict on memory: the least peak memory of the rows of DDIM against DDPM's."""
+    """Return the verdict on memory, from the least peak memory of DDIM's rows and from DDPM's."""
     ddpm, ddim = _samplers(results)
     alike = _alike(results, ddpm, ddim) if ddpm else []
     used = [found for row in alike if (found := results.rows[row]["memory"])]

@@ -60,8 +60,9 @@ class Edit:
         """Return a request to edit images, after checking the arguments.
 
         ``settings`` are sampling settings, and may include ``condition``, the conditions other than
-        the class. If ``settings`` have no guidance, the model's default guidance is used. But
-        without labels and conditions, or if ``plain`` is true, as for inversion, guidance is off.
+        the class. If ``settings`` have no guidance, the model's default guidance is used; but
+        guidance is off if there are no labels and conditions, or if ``plain`` is true, as for
+        inversion.
 
         Raises UserError if the images do not have the model's shape and type, or if an argument or
         a setting is wrong or does not suit the model.
@@ -124,8 +125,8 @@ def batched(images: Tensor, values: Values) -> Tensor:
     """Return images as (N, C, H, W).
 
     Raises UserError unless they are a tensor (N, C, H, W) or (C, H, W) of the model's type
-    ``values``, with one image or more. If the type is not 8-bit, the images may exceed its range by
-    a quarter of the range's width at most.
+    ``values``, with one image or more. If the type is not 8-bit, UserError is also raised for NaN,
+    and for images that exceed the range of ``values`` by more than a quarter of its width.
     """
     right = isinstance(images, Tensor) and images.dtype == values.tensor_dtype
     if not right or images.ndim not in (3, 4):

@@ -81,9 +81,9 @@ def _what(condition: Condition) -> tuple[Any, ...]:
 def fitting(pipe: Pipeline) -> dict[str, Any]:
     """Return new values for pipeline fields, if the default steps exceed the schedule's length.
 
-    The new default settings have as many steps as the schedule has levels. The result is {} if the
-    schedule is long enough, or if the caller set ``defaults``. In that case `Pipeline.grid` refuses
-    too many steps.
+    The new default settings have as many steps as the schedule has timesteps. The result is {} if
+    the schedule is long enough. The result is also {} if the caller set ``defaults``; if they have
+    too many steps, `Pipeline.grid` refuses them later.
     """
     if pipe.defaults != SampleConfig() or pipe.defaults.steps <= len(pipe.schedule):
         return {}

@@ -122,8 +122,8 @@ def method_of(pipe: Pipeline, method: str | None, given: Iterable[str]) -> str:
     """Return the method of `inpaint`; None is the default for the model.
 
     ``given`` are the names of the settings that the user gives. Raises UserError if there is no
-    such method. Also raises it if the method is "repaint" and ``given`` has a setting of the
-    sampler, because "repaint" ignores the sampler.
+    such method, or if the method is "repaint" and ``given`` has a setting of the sampler, which
+    "repaint" would ignore.
     """
     method = method or (REPAINT if isinstance(pipe.codec, Latents) else METHOD)
     if method != REPAINT and method not in POSTERIORS:
@@ -281,8 +281,8 @@ def restore(
 
     Raises:
         UserError: If y or the operator does not fit the model's images, y is not finite or not an
-            output of the operator, ``noise`` is below 0, or the method does not exist or does not
-            fit the operator, the noise or the model.
+            output of the operator, ``noise`` is below 0 or not finite, or the method does not exist
+            or does not fit the operator, the noise or the model.
     """
     few_step.refuse(pipe, "restoration")
     _check_mode()

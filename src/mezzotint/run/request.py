@@ -48,11 +48,11 @@ def start(recipe: Recipe, out: Any, resume: Any) -> Start:
     - a configuration: it is used unchanged, even if ``resume`` is True;
     - a name: if ``resume`` is True and the folder holds a run, that run is resumed with its
       config.json; otherwise the recipe starts a new run;
-    - None: ``resume`` must be True, and the run in the folder ``out`` is resumed.
+    - None: ``resume`` must be True and ``out`` must be given; the run in ``out`` is resumed.
 
     Raises:
         UserError: If there is no such recipe, the run to resume does not exist or has another
-            recipe, or an argument has a wrong type.
+            recipe, or an argument is missing or has a wrong type.
     """
     if not isinstance(resume, bool):
         raise UserError(f"`resume` is {resume!r}: give True or False")

@@ -145,7 +145,7 @@ class Copy:
     def __init__(self, folder: Path, name: str) -> None:
         """Set up the tracker ``name``. Raises UserError if its package is missing.
 
-        If the package is installed but cannot be imported, a warning says that the log is not
+        If the package is installed but cannot be imported, a warning is given, and the log is not
         copied.
         """
         self.folder, self.name = folder, name

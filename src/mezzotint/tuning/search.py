@@ -70,8 +70,8 @@ class Search:
     def facts(self, settings: SampleConfig) -> dict[str, Any]:
         """Return the facts that identify a measurement, for its row in cells.jsonl.
 
-        The facts are a digest of the samples, the feature network, the metric and the number of
-        samples.
+        The facts are a digest of everything on which the samples depend, and the feature network,
+        the metric and the number of samples.
         """
         return {
             "pictures": samples.key(self.pipe, settings, self.seed, BATCH),

@@ -20,8 +20,8 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
     """Return the images of one split of a zip, by the rules of `data.layout`.
 
     Raises:
-        UserError: If the zip is broken or encrypted, there are no images or no such split, or the
-            layout is ambiguous.
+        UserError: If the zip is broken or encrypted, there are no images or no such split, the
+            layout is ambiguous, or the rules of `data.layout` refuse the split.
     """
     path = Path(data)
     try:

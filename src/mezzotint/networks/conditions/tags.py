@@ -51,7 +51,7 @@ class TagsCondition(Condition):
         ``value`` is a name or a set of names for all images; a list that has a name or several
         names for each image; or an array of zeros and ones, (K,) for all images or (B, K). Raises
         UserError for an unknown name, for any other ``value``, and if the number of images in
-        ``value`` is neither 1 nor ``count``.
+        ``value`` is neither 1 nor ``count``. If ``count`` is None, any number is allowed.
         """
         if isinstance(value, str | set | frozenset):
             value = [value]
