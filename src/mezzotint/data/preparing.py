@@ -92,7 +92,7 @@ def prepare(
             which are copied to the cache. Prepared data is returned unchanged.
         labels: with images in memory: N non-negative integers, or N names of classes, or None.
         classes: with labels: the names of the classes. If it is None, the classes of integer labels
-            are named "0" to the largest label, and labels that are names name the classes.
+            are named "0" to the largest label; labels that are names are themselves the names.
         layout: with images in memory: the order of the axes, "NHW", "NHWC" or "NCHW". It is
             required if the lengths of the axes are ambiguous.
         range: for an array or 32-bit image files, the values (black, white) that networks see as -1
@@ -128,15 +128,15 @@ def prepare(
         `Prepared`).
 
     Raises:
-        UserError: If `find_source` fails; files cannot be read (the message names them all); images
-            differ in size without `size`; images differ in channels (only grey and RGB may be
-            mixed, and not with `mode="keep"`); more than half of the images, or all images of a
-            class, were skipped; the disk is full; or arguments contradict each other. Images in
-            memory are refused if their shape or type is not one of those described at `data` and
-            `range`; values are not finite, or outside `range`; or labels have a wrong length, type
-            or range. Conditions are refused if a column does not exist, is not numeric or has a
-            value that is not finite; metadata names a missing file, or lacks an image; or the sizes
-            of image and condition do not match.
+        UserError: If `find_source` fails; files cannot be read (the message gives their number, and
+            names up to five); images differ in size without `size`; images differ in channels (only
+            grey and RGB may be mixed, and not with `mode="keep"`); more than half of the images, or
+            all images of a class, were skipped; the disk is full; or arguments contradict each
+            other. Images in memory are refused if their shape or type is not one of those described
+            at `data` and `range`; values are not finite, or outside `range`; or labels have a wrong
+            length, type or range. Conditions are refused if a column does not exist, is not numeric
+            or has a value that is not finite; metadata names a missing file, or lacks an image; or
+            the sizes of image and condition do not match.
     """
     size = sides(size)
     if mode not in (None, *get_args(Mode)):

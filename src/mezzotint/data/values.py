@@ -169,9 +169,9 @@ def stated(
         bounds: The values of black and white, if the caller states them.
 
     Raises:
-        UserError: If the type is neither integer nor float, the range is neither stated nor clear,
-            ``bounds`` is not a valid range, or values lie outside ``bounds``. Also if all images
-            would be black, because floats lie from 0 to 1 but white is stated as `DARK` or more.
+        UserError: If the type is neither integer nor float; the range is neither stated nor clear;
+            ``bounds`` is not a valid range; values lie outside ``bounds``; or floats lie from 0 to
+            1 but white is stated as `DARK` or more, so that all images would be black.
     """
     if dtype.kind not in "iuf":
         raise UserError(f"{what} is {dtype}: give uint8, uint16 or float")

@@ -183,11 +183,11 @@ def lagging(apart: float, averaged: Tensor, raw: Tensor) -> Finding:
     ``sqrt(0.07 / 2)`` = 0.19 if they move at random. A healthy run cannot reach 0.5.
 
     ``averaged`` and ``raw`` (B,) are the errors of the two networks on the same images, relative to
-    the error of a network that has learned nothing. So the raw weights have learned ``1 - r``, and
-    averaging has lost the share ``(a - r) / (1 - r)``, where a and r are the means of ``averaged``
-    and ``raw``. If ``a - r`` exceeds `SURE` standard errors, the severity is "wrong" for a share
-    above 1/2, and "doubtful" for a share above 1/10. A value of ``apart`` above 0.5 is "doubtful"
-    too.
+    the error of a network that has learned nothing (see `errors`). So the raw weights have learned
+    ``1 - r``, and averaging has lost the share ``(a - r) / (1 - r)``, where a and r are the means
+    of ``averaged`` and ``raw``. If ``a - r`` exceeds `SURE` standard errors, the severity is
+    "wrong" for a share above 1/2, and "doubtful" for a share above 1/10. A value of ``apart`` above
+    0.5 is "doubtful" too.
     """
     worse = averaged - raw
     learned = float(1 - raw.mean())

@@ -89,8 +89,9 @@ def write_samples(
 
     Raises:
         UserError: If ``out`` is a file or has the suffix of a file; if the folder holds other
-            samples or images; or if a label, a condition or a setting does not exist or does not
-            suit the model.
+            samples, other images or a damaged sample; if a file ``out.png`` exists that is not a
+            grid of samples; or if a label, a condition or a setting does not exist or does not suit
+            the model.
     """
     share, device = join()
     pipe = pipe if isinstance(pipe, Pipeline) else load(pipe, device)
@@ -176,9 +177,9 @@ def _there(out: Path, facts: dict[str, Any], pipe: Pipeline) -> tuple[Tensor, in
     """Return the samples that a folder holds, and the number of samples requested earlier.
 
     The samples are (N, C, H, W), from 000000 up to the first missing number. Raises UserError if
-    the folder holds images that no earlier request wrote, if a sample is damaged, or if the model,
-    the settings, the conditions or the seed of the samples differ from those in ``facts`` (see
-    `made_by`).
+    the folder holds images that no earlier request wrote, if the file with the grid's name is not a
+    grid, if a sample is damaged, or if the model, the settings, the conditions or the seed of the
+    samples differ from those in ``facts`` (see `made_by`).
     """
     mark, grid = _mark(out), grid_of(out)
     found = sorted(out.glob("[0-9]" * 6 + ".png"))

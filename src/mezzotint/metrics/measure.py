@@ -104,8 +104,8 @@ def enough(count: int) -> None:
 def anything(metrics: Collection[str], networks: Sequence[str], classes: Sequence[str]) -> None:
     """Raise UserError unless metrics and networks exist, and each network can give a metric.
 
-    ``metrics`` must not be empty. A network cannot give a metric only if ``metrics`` is accuracy
-    alone, and there are no ``classes`` or the network does not know them.
+    ``metrics`` must not be empty. A network gives no metric in one case: ``metrics`` is accuracy
+    alone, and the network does not know the ``classes`` (or there are none).
     """
     check_metrics(metrics)
     for name in networks:

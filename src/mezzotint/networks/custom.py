@@ -67,9 +67,10 @@ class Custom(Network):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of `Network.digest`, the type of computation, the classes and the conditions.
+        """The SHA-256 of `Network.digest`, the type of computation and the conditions.
 
-        A function has a random digest, because the code of the function is not known.
+        Only the number of classes counts, not their names. A function has a random digest, because
+        the code of the function is not known.
         """
         more = [each.facts() for each in self.conditions[bool(self.classes) :]]
         content = f"{super().digest} {self.low} {self.classes} {self.token}{more or ''}"
@@ -168,7 +169,7 @@ def check(
 
 
 def _probe(net: Custom | Conditioned) -> str:
-    """Return, as text for an error, the condition with which `check` calls a network."""
+    """Describe the condition with which `check` calls a network, for an error."""
     if len(net.conditions) == 1 and isinstance(net.conditions[0], ClassCondition):
         return f"(2,) of class 0 and the null class {len(net.conditions[0].classes)}"
     shapes = {each.name: (2, *each.null(1).shape[1:]) for each in net.conditions}

@@ -52,9 +52,9 @@ def vary(
         Images (N, C, H, W), on the CPU, in the type of ``images``.
 
     Raises:
-        UserError: If ``images`` do not have the type and size of the model's images, ``strength``
-            is outside [0, 1], ``strength`` is above 0 but rounds to 0 steps, or a setting, a
-            condition or a label does not exist or is not supported by this model.
+        UserError: If ``images`` do not have the type, channels and size of the model's images,
+            ``strength`` is outside [0, 1], ``strength`` is above 0 but rounds to 0 steps, or a
+            setting, a condition or a label does not exist or is not supported by this model.
     """
     edit = Edit.of(pipe, images, labels, seed, batch, settings)
     if not 0 <= strength <= 1:

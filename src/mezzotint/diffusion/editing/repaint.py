@@ -1,6 +1,7 @@
 """RePaint: fill in the masked part of images.
 
-At every level of the sampling, the known part is replaced by the given images, noised to the level.
+After each denoising step, the known part is replaced by the given images, noised to the level that
+the step has reached.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def mean(
 def order_at(grid: Sequence[Level], i: int, order: int) -> int:
     """Return the number of estimates x0_hat that the step from ``grid[i]`` may use.
 
-    The number includes the newest estimate, and is never below 1. Otherwise it is at most
+    The number includes the newest estimate, so it is at least 1. A larger number is at most
     ``order``, and at most the number of levels up to ``grid[i]`` at which lambda is finite. If the
     grid ends at the clean level, where lambda is infinite, the number is also at most the number of
     remaining steps, so it falls to 1 in the last step.

@@ -31,15 +31,16 @@ def unipc(
     fewer (see `order_at`). Each step is DDIM's, but x0_hat is the polynomial's weighted mean over
     the step (see `moments`). When the estimate at the end of the step is known, the step is
     repeated with a polynomial that also passes through this estimate. The repetition raises the
-    order by one; the last step is not repeated. If a polynomial is a line, its mean is replaced, as
-    in the authors' code, by its value at the fraction ``B / (2 (1 - exp(-h)))`` of the step. Here h
-    is the length of the step in lambda, and B follows from ``corrector``.
+    order by one. The last step is not repeated, and neither is a step from alpha = 0, where lambda
+    is infinite. If a polynomial is a line, its mean is replaced, as in the authors' code, by its
+    value at the fraction ``B / (2 (1 - exp(-h)))`` of the step. Here h is the length of the step in
+    lambda, and B follows from ``corrector``.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
         x: A batch at the level ``grid[0]``, (B, ...).
         grid: The levels to visit, from noisy to clean. The result is a batch at ``grid[-1]``.
-        order: The number of estimates that the first polynomial passes through: 1, 2 or 3.
+        order: The largest number of estimates for the first polynomial of a step: 1, 2 or 3.
         corrector: "bh1" is ``B = h``, "bh2" is ``B = 1 - exp(-h)``.
 
     Raises:
