@@ -313,6 +313,15 @@ def test_masks_inside_of_classes(tmp_path):
     assert "leaves out 4 images outside the folders that are read" in warning
 
 
+def test_masks_beside_the_images_of_a_class(tmp_path):
+    folders = ["a", "a/masks", "a/sitting", "b", "b/masks"]
+    names, classes, (warning,) = found(plant(tmp_path / "d", grown(folders)))
+    read = ["a/0.png", "a/1.png", "a/sitting/0.png", "a/sitting/1.png", "b/0.png", "b/1.png"]
+    assert [name for name, _ in names] == read
+    assert classes == ("a", "b")
+    assert "leaves out 4 images outside the folders that are read" in warning
+
+
 def test_two_kinds_of_images_as_cyclegan_has_them(tmp_path, packed):
     folders = [f"{split}{letter}" for split in ("train", "test") for letter in "AB"]
     data = packed(plant(tmp_path / "d", [*grown(folders), "trainB/x.png"]))

@@ -164,7 +164,7 @@ class Layout:
         if not folders and not node.bare:
             return self._flat(chain, split, files)
         _check_classes(where, node, names)
-        by_class = [(k, _images(folder).every()) for k, folder in enumerate(folders)]
+        by_class = [(k, _images(folder)) for k, folder in enumerate(folders)]
         rows = [(k, name) for k, every in by_class for name in sorted(every, key=lambda n: n.parts)]
         classes = annotations.renamed(self.tree, chain, names)
         return Contents(
@@ -225,14 +225,22 @@ def understand(tree: Tree, archive: bool = False) -> Layout:
         chain.append(inner)
 
 
-def _images(folder: Folder) -> Folder:
-    """Return the folder with the images of a class.
+def _inner(folder: Folder) -> Folder | None:
+    """Return the subfolder ``images`` of a class if all others hold annotations, such as masks."""
+    return wrapped(folder) if len(folder.filled) > 1 else None
 
-    It is the subfolder ``images`` if all other subfolders hold annotations, such as ``masks``; else
-    it is the class folder itself.
+
+def _images(folder: Folder) -> Names:
+    """Return the images of a class: those in ``images`` (see `_inner`), or all in its folder.
+
+    Subfolders of annotations beside images are left out.
     """
-    inner = wrapped(folder)
-    return inner if inner and len(folder.filled) > 1 else folder
+    if inner := _inner(folder):
+        return inner.every()
+    if not folder.images:
+        return folder.every()
+    others = [each for each in folder.filled if not is_annotation(each.name)]
+    return [*folder.images, *(name for other in others for name in other.every())]
 
 
 def _check_classes(where: str, node: Folder, names: list[str]) -> None:
@@ -262,7 +270,7 @@ def _check_classes(where: str, node: Folder, names: list[str]) -> None:
 def _doubts(where: str, node: Folder, folders: list[Folder]) -> list[str]:
     """Return warnings about class folders that may not be what the user meant."""
     found = []
-    nested = [folder for folder in folders if not folder.images and _images(folder) is folder]
+    nested = [folder for folder in folders if not folder.images and not _inner(folder)]
     inner = {tuple(plain(f.name) for f in folder.filled) for folder in nested}
     if nested and not (len(inner) == 1 and len(next(iter(inner))) == 1):
         found.append(
