@@ -44,13 +44,13 @@ DISTANCE = (
     "network {network}."
 )
 FLOW = (
-    "The end of the flow is what UniPC of order 3 reaches in 500 steps from the same noise. The "
-    f"distance to it is a root mean square over the pixel values of {SAME} images, which lie in "
-    "[-1, 1]."
+    "The samples are also compared with the end of the flow, which 500 steps of UniPC of order 3 "
+    "from the same noise approximate. The distance is the root mean square difference of the pixel "
+    f"values in [-1, 1], over {SAME} images."
 )
 COLUMNS = (
-    'A heading such as "FD, 512 / 64 images" gives the number of images for each column to its '
-    "right, in order."
+    "If the first cell of a heading has several numbers of images, as in "
+    '"FD, 512 / 64 images", they belong to the other columns, from left to right.'
 )
 TERMS = {
     "calls": f"{DISTANCE} {COLUMNS} {FLOW}",

@@ -90,7 +90,7 @@ def guide(
 
 
 def doubled(pair: Denoiser) -> Both:
-    """Return a function ``both`` for `guide`, which calls ``pair`` once, with two copies of x.
+    """Return the argument ``both`` of `guide`: a function that calls ``pair`` with two copies of x.
 
     The two copies form one batch. The denoiser ``pair`` must be conditional for the first half
     of this batch, and unconditional for the second half.

@@ -97,10 +97,10 @@ def reconstruction(images: Tensor, made: Tensor, factor: int) -> Finding:
 def dead(mean: Tensor, std: Tensor) -> Finding:
     """Return a finding on whether every latent channel depends on the image.
 
-    A channel is dead if its activity ``Var mean / (Var mean + E std^2)`` is below 0.01. This is the
-    measure of Burda et al. 2016 (arXiv 1509.00519, section 5.2), for latents of unit variance. A
-    channel is also dead if its standard deviation is below a hundredth of its mean (`ALIVE`). If
-    all channels are dead, the posterior has collapsed.
+    A channel is dead if its activity ``Var mean / (Var mean + E std^2)`` is below 0.01. The
+    activity is that of Burda et al. 2016 (arXiv 1509.00519, section 5.2), after the latents are
+    scaled to unit variance. A channel is also dead if the standard deviation of its values is less
+    than `ALIVE` (0.01) times their mean. If all channels are dead, the posterior has collapsed.
     """
     centre, spread = channel_moments(mean, std)
     active = mean.var((0, 2, 3)) / spread.square()

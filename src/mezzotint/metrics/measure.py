@@ -50,8 +50,8 @@ def measure(
     """Measure images against a reference; yield the figures (measured values) one by one.
 
     A metric that is impossible for the images or the reference, such as precision for three images,
-    is left out with a warning. Accuracy is left out if it does not apply, with a warning only if
-    ``metrics`` names accuracy, but not all metrics.
+    is left out with a warning. If accuracy does not apply, it is left out too. Then there is a
+    warning only if the caller chose some metrics, among them accuracy.
 
     Args:
         made: The features of the images.

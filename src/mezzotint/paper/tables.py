@@ -170,9 +170,9 @@ def _every(results: Results) -> Section:
             what = f"{data}, {count:,} samples" if len(counts) > 1 else data
             tables[what] = Table(cells, ["", "data", "published FID", *names])
     text = (
-        "The tables have all figures with their 95 % intervals. Distances are too high, because "
-        "there are few samples, by about the same amount in all rows of one table. So compare rows "
-        f"only within a table. {explained(_names(results, list(results.rows)))}"
+        "The tables have all figures with their 95 % intervals. Because there are few samples, all "
+        "distances are too high, by about the same amount in all rows of one table. So compare "
+        f"rows only within a table. {explained(_names(results, list(results.rows)))}"
     )
     return _parted("All rows", text.strip(), tables or {"": Table([], ["", "data"])})
 

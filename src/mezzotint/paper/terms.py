@@ -30,9 +30,9 @@ def _explained(name: str) -> str:
     if metric == "fd":
         where = "EfficientNet-Lite0" if network == "imagenet" else f"mezzotint's network {network}"
         return (
-            f'"{name}" is the Frechet distance of the samples from the training images, computed '
-            f"like FID, but in the features of {where}: lower is better, and it cannot be compared "
-            "with an FID."
+            f'"{name}" is the Frechet distance between the samples and the training images, '
+            f"computed like FID, but in the features of {where}: lower is better, and it cannot be "
+            "compared with an FID."
         )
     if metric == "cs":
         return (

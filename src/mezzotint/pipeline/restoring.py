@@ -260,10 +260,10 @@ def restore(
 
     Args:
         pipe: The model.
-        y: The observations, (N, ...). Float observations must be outputs of A for images scaled to
-            [-1, 1]. Integer observations must have the type of the model's images. If A is linear,
-            they must be outputs of A for unscaled images (0 to 255 for uint8). If A is not linear,
-            mezzotint scales them to [-1, 1] as it scales images.
+        y: The observations, (N, ...): float observations are outputs of A for images scaled to
+            [-1, 1]. Integer observations have the type of the model's images. With a linear A,
+            integer observations are outputs of A for unscaled images (0 to 255 for uint8). With any
+            other A, mezzotint scales integer observations to [-1, 1], as it scales images.
         operator: The operator A: an `Operator`, such as one from OPERATORS, or a linear function of
             images (B, C, H, W).
         labels: One class for all images, or one for each; None is unconditional.
@@ -359,10 +359,10 @@ def _check_mode() -> None:
 def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> None:
     """Raise UserError if an observation in y cannot be ``A x`` plus noise.
 
-    A is the linear ``operator``. This is the case if the observation is too large for an image x in
-    [-1, 1], or if a large part of it lies outside the range of A. The posterior methods would give
-    wrong images for such a y. ``like`` has the shape of the images (N, C, H, W), and ``noise`` is
-    the standard deviation of the noise in y.
+    Such an observation is too large for an image x in [-1, 1], or a large part of it lies outside
+    the range of A, the linear ``operator``. The posterior methods would give wrong images for it.
+    ``like`` has the shape of the images (N, C, H, W), and ``noise`` is the standard deviation of
+    the noise in y.
     """
     size, noisy = y.flatten(1).norm(dim=1), 2 * noise * y[0].numel() ** 0.5
     if (size > 2 * operator.norm(like[:1]) * like[0].numel() ** 0.5 + noisy).any():

@@ -89,9 +89,9 @@ def average(
     for each, tensors, (_, error) in zip(lengths, made, fits, strict=True):
         if error > POOR:
             warn(
-                f"the average of length {each:g}, made of {len(snapshots)} snapshots, weights the "
-                f"steps with a relative error of {error:.1%}: choose a length nearer to 0.05 or "
-                "0.1, the lengths of the averages in a snapshot, or train with more snapshots"
+                f"the average of length {each:g} is inexact: made of {len(snapshots)} snapshots, "
+                f"its weights have a relative error of {error:.1%}: choose a length nearer to 0.05 "
+                "or 0.1, or train with more snapshots"
             )
         found.append(Average(_write(place, newest, tensors, each, end), each, error))
     return found

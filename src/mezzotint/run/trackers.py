@@ -233,7 +233,7 @@ class Copy:
 
 
 def _is_sent(row: dict[str, Any]) -> bool:
-    """Return whether a line of a `Copy`'s file has names of curves and a number of images."""
+    """Return whether a line of a `Copy`'s file has the fields ``curves`` and ``images``."""
     curves = row.get("curves")
     named = isinstance(curves, list) and all(isinstance(name, str) for name in curves)
     return named and type(row.get("images")) is int

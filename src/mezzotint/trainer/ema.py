@@ -26,8 +26,8 @@ def decay(step: int, batch: int, halflife: float) -> float:
 def averaged(net: nn.Module, batch: int, halflife: float) -> AveragedModel:
     """Return a copy of a network, to hold the average of the network's weights.
 
-    Call ``update_parameters(net)`` on the copy after each step; see `tracked`. The factor of the
-    old average is `decay`.
+    Call ``update_parameters(net)`` on the copy after each step; see `tracked`. Each update
+    multiplies the old average by `decay`.
     """
     return tracked(net, lambda step: decay(step, batch, halflife))
 

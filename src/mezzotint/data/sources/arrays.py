@@ -49,10 +49,10 @@ def arrays(data: str, split: str, conditional: bool = True) -> Source:
     Raises:
         UserError: If the split does not exist; the file is damaged or has no images; or the shape
             or type is not one of those that the module's docstring lists. If ``conditional`` is
-            True, UserError is also raised if there is not one label for each image; the labels
-            could belong to any of several splits; a label is negative, too large or not valid text;
-            or there are too many different names. A missing or wrong range raises UserError only in
-            `values()` of the result.
+            True, wrong labels raise UserError too: their number differs from that of the images;
+            their split is unclear; a label is negative, too large or not valid text; or there are
+            too many different names. A missing or wrong range raises UserError only in `values()`
+            of the result.
     """
     path = Path(data)
     images, labels = _find(path, split, conditional)

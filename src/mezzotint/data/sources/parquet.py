@@ -216,8 +216,8 @@ def _split_files(path: Path, split: str) -> list[Path]:
     chosen = [file for file in files if _split_of(file) in split_names(split)]
     if len(names := sorted({str(_split_of(file)) for file in chosen})) > 1:
         raise UserError(
-            f"{path} has files called {' and '.join(names)}, which are names of the same split: "
-            "use the same name in all of these files, or remove the files with one of the names"
+            f"{path} has files of one split under the names {' and '.join(names)}: rename or "
+            "remove files, so that one of these names is left"
         )
     if not chosen:
         raise no_split(str(path), split, existing or ["train"])

@@ -56,9 +56,8 @@ def every(classes: int | Sequence[str], others: Sequence[Condition] = ()) -> tup
     found = (ClassCondition(names), *others) if names else (*others,)
     called = [each.name for each in found]
     if twice := [name for name in called if called.count(name) > 1]:
-        raise UserError(
-            f"two conditions have the name {twice[0]!r} (the class is called 'label'): rename one"
-        )
+        own = ", which is the name of the class condition" if twice[0] == "label" else ""
+        raise UserError(f"two conditions have the name {twice[0]!r}{own}: rename one")
     return found
 
 

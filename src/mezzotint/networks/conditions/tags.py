@@ -91,7 +91,10 @@ class TagsCondition(Condition):
 
 
 class Rows(nn.Embedding):
-    """The encoder of labels: sums of embedding rows, selected by zeros and ones (B, K + 1)."""
+    """The encoder of labels: it maps zeros and ones (B, K + 1) to sums of embedding rows.
+
+    Each sum has the rows of the labels whose value is one.
+    """
 
     def forward(self, chosen: Tensor) -> Tensor:
         return chosen.to(self.weight.dtype) @ self.weight
