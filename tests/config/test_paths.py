@@ -111,6 +111,17 @@ def test_an_autoencoder_elsewhere_is_stored_by_its_whole_path(tiny, tmp_path) ->
     assert stored(ldm, tmp_path / "runs" / "ldm") == ldm
 
 
+def test_a_link_on_the_way_to_an_autoencoder_changes_nothing(tiny, tmp_path, monkeypatch) -> None:
+    (tmp_path / "disk" / "vae").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to("disk")
+    monkeypatch.chdir(tmp_path)
+    sample = replace(tiny.sample, clipping="none")
+    ldm = replace(tiny, codec=CodecConfig(vae="runs/vae"), sample=sample, init="runs/vae")
+    run = tmp_path / "runs" / "ldm"
+    assert located(stored(ldm, run), run) == located(ldm, run)
+    assert located(ldm, run).codec.vae == str(tmp_path / "disk" / "vae")
+
+
 def test_names_stay_names(tiny: Experiment, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "glyphs").mkdir()
     monkeypatch.chdir(tmp_path)

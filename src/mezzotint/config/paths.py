@@ -38,7 +38,12 @@ def located(config: T, home: Path) -> T:
     paths that are not found, and names of data sets and models, do not change. A wrong match does
     no harm, because training and measuring check the fingerprint of the data.
     """
-    return _mapped(config, lambda text: _located(text, home.resolve()))
+
+    def model(text: str) -> str:  # without links, as `stored` writes it
+        found = _located(text, home.resolve())
+        return os.path.realpath(found) if os.path.exists(found) else found
+
+    return _mapped(config, lambda text: _located(text, home.resolve()), model)
 
 
 def absolute(config: T) -> T:
