@@ -125,6 +125,19 @@ def test_a_copy_for_inference_is_the_same_function_with_its_taps_made_once(tiny_
     assert copy.state_dict().keys() == net.state_dict().keys()
 
 
+def test_a_copy_for_inference_takes_other_weights_whole(tiny_net) -> None:
+    one, other = (tiny_net(**WIDE).for_inference(torch.float32) for _ in range(2))
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.mul_(1.5)
+        other.load_state_dict(other.state_dict())
+        one.load_state_dict(other.state_dict())
+        x, t = torch.randn(2, 3, 32, 32), torch.tensor([5.0, 500.0])
+        assert torch.equal(one(x, t), other(x, t))
+    (up,) = (layer for layer in one.modules() if isinstance(layer, Up))
+    assert torch.equal(up.merged, up.taps())
+
+
 def test_a_copy_in_bf16_leaves_the_original_as_it_was(tiny_net) -> None:
     net = tiny_net(**WIDE).train()
     before = {k: v.clone() for k, v in net.state_dict().items()}

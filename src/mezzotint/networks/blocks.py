@@ -192,6 +192,7 @@ class Up(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.merged: Tensor | None  # the result of `taps`, computed once for inference
         self.register_buffer("merged", None, persistent=False)
+        self.register_load_state_dict_post_hook(_merge)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2] * x.shape[3] < 256:
@@ -209,3 +210,9 @@ class Up(nn.Module):
         # divisor_override=1 is not used, because ONNX lacks it.
         sums = 4 * F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1)
         return sums.flip(2, 3).transpose(0, 1)
+
+
+def _merge(up: Up, _: object) -> None:
+    """Compute ``merged`` again after other weights were loaded, if it was computed before."""
+    if up.merged is not None:
+        up.merged = up.taps().detach().contiguous(memory_format=torch.channels_last)
