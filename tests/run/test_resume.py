@@ -13,6 +13,7 @@ import mezzotint as mz
 from mezzotint import config as configuration
 from mezzotint.config import recipes
 from mezzotint.config.experiment import Experiment
+from mezzotint.networks import network
 from mezzotint.storage import checkpoint
 
 from commands import CapSys, call
@@ -88,6 +89,16 @@ def test_the_first_note_says_what_changed_and_whether_it_is_exact(
     found = note(trained, **changed)
     assert said in found
     assert ("bit-identical" in found) == ("bit-identical" in said)
+
+
+def test_a_length_from_which_the_network_is_compiled_is_said(
+    tiny: Experiment, tmp_path: Path, monkeypatch
+) -> None:
+    finish(longer(tiny, 96, 0.0), tmp_path / "run")
+    monkeypatch.setattr(network, "compiles", lambda: True)
+    monkeypatch.setattr(network, "STEPS_FROM", 15)
+    assert "bit-identical" not in note(tmp_path / "run", images=112)
+    assert "only the longer training is compiled" in note(tmp_path / "run", images=120)
 
 
 def test_what_out_of_memory_advises_is_taken(trained: Path, capsys: CapSys) -> None:

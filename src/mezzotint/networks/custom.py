@@ -76,8 +76,8 @@ class Custom(Network):
         content = f"{super().digest} {self.low} {self.classes} {self.token}{more or ''}"
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def compile_for(self, calls: int) -> bool:
-        """Return False, without compiling: only the user knows if their network can be compiled."""
+    def repays(self, calls: int) -> bool:
+        """Return False: only the user knows if their network can be compiled."""
         return False
 
     def for_inference(self, dtype: torch.dtype) -> Custom:

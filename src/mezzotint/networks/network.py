@@ -76,19 +76,23 @@ class Network(nn.Module):
         Returns:
             Whether this call has compiled the network.
         """
+        if self.compiled or not self.repays(calls):
+            return False
         weight = next(self.parameters())
-        enough = calls >= (STEPS_FROM if on_cpu(weight) and self.training else COMPILE_FROM)
-        if not enough or self.compiled:
-            return False
-        low = self.training or self.dtype == torch.bfloat16
-        if on_cpu(weight) and self.gains and low and compiles():
+        if on_cpu(weight):
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        elif not on_gpu(weight):
-            return False
         mode = "reduce-overhead" if on_gpu(weight) and not self.training else "default"
         code = torch.compile(self._call_impl, mode=mode, dynamic=False)  # as nn.Module.compile does
         self._compiled_call_impl = mending(code)
         return True
+
+    def repays(self, calls: int) -> bool:
+        """Return whether `compile_for` compiles the network, if it is not compiled yet."""
+        weight = next(self.parameters())
+        if calls < (STEPS_FROM if on_cpu(weight) and self.training else COMPILE_FROM):
+            return False
+        low = self.training or self.dtype == torch.bfloat16
+        return on_gpu(weight) or (on_cpu(weight) and self.gains and low and compiles())
 
     def for_inference(self, dtype: torch.dtype) -> Self:
         """Return a copy for sampling, with weights in ``dtype``.

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Configuration, Experiment
+from mezzotint.networks import Network
 from mezzotint.trainer.distilling import DISTILLATIONS
 from mezzotint.trainer.distilling.config import DistillationConfig
 from mezzotint.trainer.objective import ObjectiveConfig
@@ -32,29 +33,38 @@ MAY_CHANGE = {"data.data", "data.mode", "data.range", "train.images", *LOOKS, *I
 
 
 def in_words(
-    changes: Changes, now: Configuration, step: int, were: int | None = None, are: int | None = None
+    changes: Changes,
+    now: Configuration,
+    step: int,
+    were: int | None = None,
+    are: int | None = None,
+    net: Network | None = None,
 ) -> str:
     """Return the changes on resuming after ``step`` steps, in words; "" if there are none.
 
     ``were`` is the number of processes that shared each batch before the interruption, and ``are``
-    is the number now.
+    is the number now. ``net`` is the network; None means that it is never compiled.
 
     If the result will not be bit-identical to that of an uninterrupted training, the description
     also says why.
 
     If ``images`` changes, the training gets a new length, and the following steps use the learning
     rates of a training of that length. The steps so far used the old length. The result differs if
-    the new length would have changed their learning rates, image sizes or phases of a distillation.
+    the new length would have changed their learning rates, image sizes or phases of a distillation,
+    or if only the longer training compiles the network.
     """
     said = [f"{place.split('.')[-1]} {was} -> {is_}" for place, (was, is_) in changes.items()]
     why = [reason for place, reason in INEXACT.items() if place in changes]
     if were and were != are:
         said.append(f"processes {were} -> {are}")
         why.append("another division of a batch changes rounding and dropout")
-    if "train.images" in changes and now.train.cooldown:
+    if "train.images" in changes:
         before = replace(now.train, images=changes["train.images"][0])
-        if any(before.lr_at(i) != now.train.lr_at(i) for i in range(step)):
+        cools = now.train.cooldown > 0
+        if cools and any(before.lr_at(i) != now.train.lr_at(i) for i in range(step)):
             why.append("the steps so far had another learning rate")
+        if net and net.repays(before.steps) != net.repays(now.train.steps):
+            why.append("compiled code rounds differently, and only the longer training is compiled")
     objective = now.objective if isinstance(now, Experiment) else None
     if "train.images" in changes and isinstance(objective, ObjectiveConfig):
         small = {round(objective.small_first * images) for images in changes["train.images"]}

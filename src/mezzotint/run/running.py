@@ -157,8 +157,9 @@ def _start(experiment: Configuration, folder: Path, accelerator: Accelerator) ->
                 f"already, more than `images={train.images}`: give at least "
                 f"`images={job.state.step * train.batch}`"
             )
-        now = accelerator.num_processes
-        words = in_words(changes, job.experiment, job.state.step, processes(found), now)
+        counts = processes(found), accelerator.num_processes
+        net = None if shards else job.state.net
+        words = in_words(changes, job.experiment, job.state.step, *counts, net)
         return _Start(job, found, words)
 
     said = warn if accelerator.is_main_process else lambda _: None
