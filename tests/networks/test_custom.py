@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mezzotint.errors import UserError
 from mezzotint.networks import passing, record
 from mezzotint.networks.custom import Custom, check, wrap
 from mezzotint.networks.passing import made, passed, passed_again
-from mezzotint.networks.record import CustomConfig, code
+from mezzotint.networks.record import CustomConfig, code, code_of
 from own import Lacking, Own, Plain, Wrong
 
 
@@ -133,12 +134,31 @@ def test_the_code_is_what_was_written_and_how_layers_are_set() -> None:
 class Scale:
     value: float
 
+    def times(self, x: float) -> float:
+        return self.value * x
+
 
 @pytest.mark.parametrize("of", [torch.tensor, np.array, np.float32, Scale, lambda x: {x}])
 def test_the_code_covers_arrays_and_settings_in_attributes(of) -> None:
     a, b = Plain(of(1.0)), Plain(of(2.0))
     assert code(a) == code(Plain(of(1.0)))
     assert code(a) != code(b)
+
+
+def test_the_code_of_a_function_covers_what_is_bound_to_it() -> None:
+    def keyword(factor: float) -> Any:
+        return lambda x, *, factor=factor: factor * x
+
+    def kept(factor: float) -> Any:
+        @functools.cache
+        def scale(x: float, factor: float = factor) -> float:
+            return factor * x
+
+        return scale
+
+    for make in (keyword, kept, lambda factor: Scale(factor).times):
+        assert code_of([make(1.0)]) == code_of([make(1.0)])
+        assert code_of([make(1.0)]) != code_of([make(2.0)])
 
 
 def test_large_arrays_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
-from types import CellType, CodeType, FunctionType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any, Literal
 
 import numpy as np
@@ -80,12 +80,18 @@ def _written(function: Any) -> Iterator[str]:
     if isinstance(function, partial):
         yield from _written(function.func)
         yield f"{_plain(function.args)} {_plain(function.keywords)}"
+    elif isinstance(function, MethodType):
+        yield from _written(function.__func__)
+        yield from _written(function.__self__)
     elif isinstance(function, FunctionType):
         bound = [cell.cell_contents for cell in function.__closure__ or () if _is_set(cell)]
         yield f"{_source(function)} {_plain(function.__defaults__)} {_plain(bound)}"
+        yield _plain(function.__kwdefaults__) if function.__kwdefaults__ else ""
     elif hasattr(function, "__dict__"):  # an object that can be called
         yield from _sources(type(function))
         yield _plain(vars(function))
+    if inner := getattr(function, "__wrapped__", None):  # such as a function in functools.cache
+        yield from _written(inner)
 
 
 def _is_set(cell: CellType) -> bool:
