@@ -44,12 +44,15 @@ def test_the_command_of_a_student_names_its_teacher() -> None:
     sample = mz.SampleConfig("consistency", steps=2, spacing="angle")
     said = command(replace(RECIPE, objective=objective, sample=sample))
     start = "mezzotint distil teacher --data cifar10 --flip --clipping static --precision auto "
-    start += "--method trajectory --calls 2 --scale 2.5 --images 3000000 --batch 128 --lr 0.001 "
+    start += "--method trajectory --calls 2 --scale 2.5 --guided-within None "
+    start += "--images 3000000 --batch 128 --lr 0.001 "
     assert said.startswith(start)
     assert "secret" not in said
     fields = {"flip": False, "precision": "bf16", "dropout": 0.1, "mode": "grey"}
+    fields |= {"freeze": ["down.*"], "guided_within": [0.1, 3.0]}
     said = command(changed(replace(RECIPE, objective=objective, sample=sample), fields))
-    for flag in ("--no-flip", "--precision bf16", "--dropout 0.1", "--mode grey"):
+    flags = ("--no-flip", "--precision bf16", "--dropout 0.1", "--mode grey", "--freeze 'down.*'")
+    for flag in (*flags, "--guided-within 0.1 3.0"):
         assert flag in said
 
 

@@ -19,7 +19,7 @@ from mezzotint.trainer.distilling.config import DistillationConfig
 
 IDLE = ("log_every", "sample_every", "evaluate_every", "evaluate_samples", "save_every", "keep")
 """Fields that do not change the trained model."""
-PLAIN = {"optimizer": "adamw", "accumulate": 1, "snapshots": 0, "dropout": 0.0}
+PLAIN = {"optimizer": "adamw", "accumulate": 1, "snapshots": 0, "dropout": 0.0, "freeze": ()}
 """Values that every student has unless the user chose other values."""
 TAUGHT = ("data", "size", "flip", "clipping", "precision")
 """Fields that a student takes from its teacher unless the user chose other values."""
@@ -57,14 +57,16 @@ def _of_student(config: Experiment) -> dict[str, Any]:
     """Return the fields that the command line of a distillation states."""
     now = _values(config)
     own = [f.name for section in (config.objective, config.train) for f in fields(section)]
-    names = (*TAUGHT, *own, "dropout")
+    names = (*TAUGHT, *own, "dropout", "freeze")
     chosen = {name: now[name] for name in names if name in now and name != "teacher"}
     usual = DataConfig()
     of_data = [
         f.name for f in fields(usual) if getattr(config.data, f.name) != getattr(usual, f.name)
     ]
     chosen |= {name: now[name] for name in of_data}
-    return {k: v for k, v in chosen.items() if v is not None and PLAIN.get(k, ...) != v}
+    chosen = {k: v for k, v in chosen.items() if PLAIN.get(k, ...) != v}
+    # The default of `guided_within` is not None: it comes from the teacher.
+    return {k: v for k, v in chosen.items() if v is not None or k == "guided_within"}
 
 
 def _values(config: Experiment) -> dict[str, Any]:
