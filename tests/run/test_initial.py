@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import mezzotint as mz
 from mezzotint.config.experiment import Experiment
 from mezzotint.config.paths import located, stored
-from mezzotint.networks import UNetConfig
+from mezzotint.networks import UNet2D, UNet2DConfig, UNetConfig
 from mezzotint.networks.conditions import every
+from mezzotint.networks.custom import wrap
 from mezzotint.networks.network import Network
 from mezzotint.run import run
-from mezzotint.run.initial import take_weights
+from mezzotint.run.initial import _check_shapeless, freeze, take_weights
 
 from trainings import assert_same, finish
 
@@ -112,6 +114,22 @@ def test_what_keeps_a_training_from_beginning_is_one_line(tiny, trained, tmp_pat
         begun(tiny, Path("nowhere"), tmp_path / "new")
     with pytest.raises(mz.UserError, match="give `init`"):
         mz.training(tiny, freeze=("down.*",))
+
+
+def test_a_setting_that_no_shape_shows_must_stay() -> None:
+    config = UNet2DConfig(channels=(8, 16), head_width=None, groups=4, groups_bottom=4)
+    theirs, ours = UNet2D(config), UNet2D(replace(config, around=False))
+    with pytest.raises(mz.UserError, match="trained with `around=True`, but this network has"):
+        _check_shapeless("old", theirs, ours)
+
+
+def test_the_names_of_frozen_weights_are_those_of_checkpoints() -> None:
+    net = wrap(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)), 0).requires_grad_(True)
+    with pytest.raises(mz.UserError, match=r"0\.bias, a weight with random values"):
+        freeze(net, ("0.*",), ["0.bias"])
+    freeze(net, ("0.*",), ())
+    kept = [name for name, weight in net.module.named_parameters() if not weight.requires_grad]
+    assert kept == ["0.weight", "0.bias"]
 
 
 def test_a_model_of_latents_and_one_of_pixels_do_not_mix(tiny, tiny_ldm, trained, tmp_path) -> None:

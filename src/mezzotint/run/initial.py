@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mezzotint import config as configuration
 from mezzotint.config.experiment import Experiment
@@ -118,7 +118,8 @@ def freeze(net: Network, patterns: Sequence[str], anew: Sequence[str]) -> None:
     Raises UserError if a pattern matches no weight, if it matches a weight with new random values
     (``anew``), or if no weight is left to train.
     """
-    names = dict(net.named_parameters())
+    # The names in checkpoints, which for a user's own network lack the prefix "module.".
+    names = {k: p for k, p in net.state_dict(keep_vars=True).items() if isinstance(p, nn.Parameter)}
     for pattern in patterns:
         found = [name for name in names if fnmatchcase(name, pattern)]
         if not found:
@@ -199,7 +200,7 @@ def _check(pipe: Pipeline, experiment: Experiment) -> None:
 
 def _check_shapeless(init: str, theirs: Network, ours: Network) -> None:
     """Raise UserError if two networks differ in a setting that no weight's shape depends on."""
-    for name in ("groups", "head_width", "heads"):
+    for name in ("groups", "groups_bottom", "head_width", "heads", "eps", "mlp_eps", "around"):
         was, now = (getattr(getattr(net, "config", None), name, None) for net in (theirs, ours))
         if type(theirs) is type(ours) and was != now:
             raise UserError(
