@@ -278,6 +278,12 @@ def test_the_curve_goes_to_the_log_and_the_best_average_is_kept(tiny_vae, tmp_pa
         assert codec.digest == load_codec(tmp_path / "run").digest
 
 
+def test_too_few_images_for_a_measurement_are_refused_at_once(tiny_vae, tmp_path) -> None:
+    few = mz.prepare(np.zeros((9, 16, 16, 3), np.uint8))
+    with pytest.raises(mz.UserError, match="needs 10 held-out images or more, but the data has 9"):
+        next(mz.training(tiny_vae, data=few, out=tmp_path / "run", evaluate_every=8))
+
+
 def test_every_process_meets_the_others_once_while_it_is_measured(tiny_vae) -> None:
     """Otherwise a signal in one process would leave the others waiting for ever."""
     job = AutoencoderJob(replace(tiny_vae, evaluate_samples=10), CPU, None)

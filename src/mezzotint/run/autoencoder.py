@@ -25,6 +25,7 @@ from mezzotint.evaluation.measuring import Measure, measure
 from mezzotint.evaluation.reconstruction import reconstruct
 from mezzotint.evaluation.samples import Follow
 from mezzotint.metrics import Figure, perceptual
+from mezzotint.metrics.interval import LEAST
 from mezzotint.metrics.networks import choose
 from mezzotint.networks import VAE
 from mezzotint.networks.precision import compute_dtype
@@ -114,6 +115,11 @@ class AutoencoderJob(Job):
         shape = Latents(net, zeros, ones).latent_shape((channels, height, width))
         # The autoencoder is measured on held-out images, if the data set has any.
         self.pictures = held_out(self.data)
+        if experiment.evaluate_every and len(self.pictures) < LEAST:
+            raise UserError(
+                f"`evaluate_every` needs {LEAST} held-out images or more, but the data has "
+                f"{len(self.pictures)}: pass `evaluate_every=0`"
+            )
         _suits(c.augment, loss.perceptual, channels)
         self.augment = kornia_augmentation(c.augment, (height, width)) if c.augment else None
         self.facts = {
