@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mezzotint.errors import UserError
 SMALL = RECIPES["cifar10-ddpm-small"]
 
 
-def test_each_field_goes_where_it_belongs() -> None:
+def test_each_field_goes_where_it_belongs(tmp_path: Path) -> None:
     made = changed(
         SMALL,
         {"images": 1000, "lr": 1, "channels": [32, 64], "attention": (), "schedule": "linear",
@@ -31,6 +32,9 @@ def test_each_field_goes_where_it_belongs() -> None:
     assert (made.sample.steps, made.sample.guidance) == (10, 2.0)
     assert (made.data.flip, made.data.size, made.codec.vae) == (False, 16, "runs/vae")
     assert changed(made, {}) == made
+    (tmp_path / "vae").mkdir()
+    (entry,) = os.scandir(tmp_path)
+    assert changed(SMALL, {"vae": entry, "clipping": "none"}).codec.vae == str(tmp_path / "vae")
     assert RECIPES["cifar10-ddpm-small"] == SMALL
 
 
@@ -74,6 +78,7 @@ def test_no_two_fields_of_a_recipe_share_a_name(name: str) -> None:
         ({"channels": 3}, "`channels`: input should be a valid array, not 3"),
         ({"schedule": "cosin"}, "cosine"),
         ({"data": object()}, "`data` is a object: give a number, a string or a tuple"),
+        ({"init": "a\udcff"}, r"`init` is 'a\\udcff', which is not UTF-8: choose another name"),
         ({"images": {}}, "`images` is a dict: give a number"),
         ({"accumulate": 7}, "`accumulate` is 7: choose a divisor of the `batch`, 64"),
     ],

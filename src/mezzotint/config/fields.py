@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from os import PathLike
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from mezzotint.config.experiment import Configuration
 from mezzotint.config.file import from_json, to_json
 from mezzotint.errors import UserError, nearest
 from mezzotint.networks.record import CustomConfig
+from mezzotint.storage.files import is_utf8
 from mezzotint.strict import first_problem
 
 HIDDEN = {"recipe", "kind"}  # these identify a configuration, and cannot be set
@@ -82,7 +84,9 @@ def changed(configuration: T, new: Mapping[str, Any]) -> T:
 def _plain(name: str, value: Any) -> Any:
     """Convert a value for JSON. Raises UserError if JSON has no such type."""
     if isinstance(value, PathLike):
-        return str(value)
+        value = fspath(value)
+    if isinstance(value, str) and not is_utf8(Path(value)):
+        raise UserError(f"`{name}` is {value!r}, which is not UTF-8: choose another name")
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):

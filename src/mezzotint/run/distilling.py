@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
     Raises UserError for a model that cannot be distilled.
     """
     as_path(teacher, "teacher")  # refuses a pipeline
-    folder = locate(str(teacher))
+    folder = locate(fspath(teacher))
     config = configuration.read(_configuration(folder))
     if not isinstance(config, Experiment):
         raise UserError(f"{teacher} is an autoencoder: give a diffusion model to distil")
@@ -81,7 +81,7 @@ def student(teacher: str | PathLike[str]) -> Experiment:
             f"{path} is unusable ({error}): repeat the sweep, or delete the file"
         ) from None
     guided = found.best.settings if found else config.sample
-    place = str(folder.resolve()) if Path(str(teacher)).exists() else str(teacher)
+    place = str(folder.resolve()) if Path(teacher).exists() else fspath(teacher)
     data = config.data
     scale = guided.guidance if data.conditional else 1.0
     varied = ["rescale"] if guided.rescale else []
