@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mezzotint.data import prepare, prepare_latents
+from mezzotint.data import columns, prepare, prepare_latents
 from mezzotint.errors import UserError
 from mezzotint.storage import arrays
 
@@ -52,6 +52,13 @@ def test_a_disk_that_fills_while_images_are_prepared(folder, cache, monkeypatch,
     assert "\n" not in str(one.value)
     assert nothing_half_made(cache)
     assert len(prepare(folder)) == 4
+
+
+def test_a_disk_that_fills_while_conditions_are_written(cache, monkeypatch) -> None:
+    monkeypatch.setattr(columns, "create", refuse(errno.ENOSPC))
+    with pytest.raises(UserError, match=r"prepared cannot be written \(No space left"):
+        prepare(np.zeros((4, 8, 8, 3), np.uint8), condition=np.eye(4))
+    assert nothing_half_made(cache)
 
 
 def test_a_disk_that_fills_while_latents_are_made(folder, cache, monkeypatch) -> None:

@@ -103,3 +103,12 @@ def test_other_kinds(tmp_path, encode, noise, write_parquet):
     glyphs = mz.describe("glyphs")
     assert [s.images for s in glyphs.splits] == [20_000, 2_000]
     assert glyphs.splits[0].seen == 1_000
+
+
+def test_a_raw_file_is_described_as_unreadable(tmp_path, noise):
+    (tmp_path / "d").mkdir()
+    for name in ("a.tif", "b.dng"):
+        Image.fromarray(noise(0, 8, 8, 3)).save(tmp_path / "d" / name, "TIFF")
+    (split,) = mz.describe(tmp_path / "d").splits
+    assert split.sizes == {(8, 8): 1}
+    assert split.unreadable[0].startswith("b.dng (a camera's raw file")

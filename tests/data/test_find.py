@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -27,6 +28,20 @@ def test_nothing_there(data):
     expected = f"'{data}': give glyphs, cifar10, hub:OWNER/NAME or a path that exists"
     with pytest.raises(UserError, match=f"no data set, file or folder {expected}"):
         find_source(data)
+
+
+def test_a_folder_without_permission(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        find_source(str(tmp_path))
+
+
+def test_a_name_that_is_too_long():
+    with pytest.raises(UserError, match=r"cannot be read \(File name too long"):
+        find_source("a" * 300)
 
 
 def test_other_files(tmp_path):

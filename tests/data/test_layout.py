@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import unicodedata
 import warnings
+import zipfile
 
 import pytest
 
@@ -247,6 +248,7 @@ def test_labels_in_dataset_json(tmp_path, packed):
         (labels[1:], "no label for 1 of 4 images, such as 00000/img00000000.png"),
         ([[name, 0.5] for name in names], "has the label 0.5: give integers"),
         (7, "not a list"),
+        ([*labels, [names[0], 2]], "has different labels for 00000/img00000000.png"),
     ):
         (root / "dataset.json").write_text(json.dumps({"labels": wrong}))
         with pytest.raises(UserError, match=what):
@@ -473,9 +475,33 @@ def test_warnings_come_once(tmp_path):
         assert "hold only folders" in mz.prepare(root).notes[0]
 
 
-def test_backslashes_in_a_zip(tmp_path):
-    import zipfile
+@pytest.mark.parametrize("labels", ["", "[]", "null"])
+def test_an_empty_folder_has_no_images(tmp_path, labels):
+    texts = {"dataset.json": f'{{"labels": {labels}}}'} if labels else {}
+    root = plant(tmp_path / "d", ["00000/"], texts)
+    for conditional in (True, False):
+        with pytest.raises(UserError, match=r"class folders without images \(00000\)"):
+            mz.prepare(root, conditional=conditional)
 
+
+def test_an_empty_tar_has_no_images(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w"):
+        pass
+    with pytest.raises(UserError, match=r"x\.tar holds no images"):
+        find_source(str(tmp_path / "x.tar"))
+
+
+def test_links_in_a_zip_are_counted_as_left_out(tmp_path):
+    link = zipfile.ZipInfo("1.png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("0.png", png())
+        archive.writestr(link, "0.png")
+    source = find_source(str(tmp_path / "x.zip"))
+    assert source.notes == ("left out: 1 entry that is not a file (1.png)",)
+
+
+def test_backslashes_in_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for name in ("cat", "dog"):
             info = zipfile.ZipInfo("x")

@@ -280,6 +280,7 @@ def test_what_is_no_array(data, what):
         (["b", "a", "b", "a", "a"], ("b", "c", "a"), [0, 2, 0, 2, 2], ("b", "c", "a")),
         ([True, False, False, True, True], None, [1, 0, 0, 1, 1], ("False", "True")),
         (torch.tensor([1, 0, 0, 0, 0]).bool(), None, [1, 0, 0, 0, 0], ("False", "True")),
+        (["e\u0301"] * 5, ("a", "e\u0301"), [1] * 5, ("a", "\u00e9")),
     ],
 )
 def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
@@ -314,6 +315,7 @@ def test_names_and_truths_are_classes(images, labels, classes, numbers, names):
         ),
         (LABELS, (), "`labels` has the label 1, but `classes` has only 0 names"),
         (LABELS, ("a", "a"), "`classes` has the name 'a' twice"),
+        (LABELS, ("\u00e9", "e\u0301"), "`classes` has the name '\u00e9' twice"),
         (LABELS, "ab", "`classes` is 'ab': give a sequence of names"),
         (LABELS, 2, "`classes` is 2: give a sequence of names"),
         (LABELS, (1, 2), "`classes` is (1, 2): give a sequence of names"),

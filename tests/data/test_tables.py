@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import mezzotint as mz
@@ -82,6 +83,23 @@ def test_images_beside_images_are_no_images_of_their_own(tmp_path: Path) -> None
     drawn(11, 5, 4).save(folder / "m1.png")
     with pytest.raises(UserError, match="has 5x4 pixels, but the image has 8x8"):
         mz.prepare(folder, image_condition="mask")
+
+
+def test_an_image_may_be_the_condition_of_another(tmp_path: Path) -> None:
+    rows = [{"file_name": f"{i}.png", "before": f"{max(i - 1, 0)}.png"} for i in range(3)]
+    data = mz.prepare(written(tmp_path / "q", rows), image_condition="before")
+    assert len(data) == 3
+    assert np.array_equal(data.condition["before"][2], data.images[1])
+
+
+def test_a_missing_label_is_no_label(tmp_path: Path) -> None:
+    values = [["a", None], float("nan"), "b\u2028c"]
+    rows = [{"file_name": f"{i}.png", "k": value} for i, value in enumerate(values)]
+    folder = written(tmp_path / "q", [], "jsonl")
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (folder / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    data = mz.prepare(folder, labels_from="k")
+    assert data.condition["k"].tolist() == [[1, 0], [0, 0], [0, 1]]
 
 
 def test_masks_may_lie_in_their_own_folder_and_have_16_bits(tmp_path: Path) -> None:
@@ -212,8 +230,8 @@ def test_arrays_are_conditions_by_their_type(few_glyphs: None) -> None:
     assert again.conditions == data.conditions
     halved = mz.prepare(data.source, size=4)
     assert halved.condition["small"].shape == (6, 2, 2, 3)
-    only = mz.prepare(images, condition=given["pose"])
-    assert list(only.condition) == ["condition"]
+    only = mz.prepare(images, condition=torch.arange(6.0).bfloat16())
+    assert only.condition["condition"].tolist() == [[0], [1], [2], [3], [4], [5]]
 
 
 @pytest.mark.parametrize(
@@ -225,9 +243,12 @@ def test_arrays_are_conditions_by_their_type(few_glyphs: None) -> None:
         (np.zeros((6, 2)), "the same for all images"),
         (np.zeros((6, 8, 8, 3), np.float32), "uint8"),
         (np.zeros((6, 5, 5, 3), np.uint8), "a whole multiple of the other's size"),
+        (np.ma.masked_less(np.eye(6), 1), "is no array: give a dense array or tensor"),
+        (torch.eye(6).to_sparse(), "is no array: give a dense array or tensor"),
+        ({1: np.eye(6)}, "has the key 1: give names"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(value: np.ndarray, message: str) -> None:
+def test_arrays_that_do_not_fit_are_refused(value: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         mz.prepare(np.zeros((6, 8, 8, 3), np.uint8), condition=value)
 

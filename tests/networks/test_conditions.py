@@ -136,6 +136,7 @@ def test_what_users_give_is_checked() -> None:
     assert "no label 'rund'; did you mean round" in refused(TAGS, "rund")
     assert "zeros and ones" in refused(TAGS, [[0, 2, 0]])
     assert "give names of labels" in refused(TAGS, [])
+    assert "give a number" in refused(AGE, np.ma.masked_less(np.arange(4.0), 2))
     assert "give uint8 images" in refused(SMALL, torch.zeros(4, 3, 4, 4))
     assert "give uint8 images" in refused(SMALL, torch.zeros(4, 3, 5, 4, dtype=torch.uint8))
     with pytest.warns(UserWarning, match="'age' is 120, but the model was trained on 18 to 80"):
@@ -150,6 +151,7 @@ def test_several_labels_are_given_in_four_ways() -> None:
     assert TAGS.given("old", 2).tolist() == [[0, 0, 1, 0]] * 2
     assert TAGS.given(torch.tensor([[1, 1, 0], [0, 0, 0]]), 2).tolist() == wanted
     assert TAGS.given(TAGS.parsed("red+round,"), 2).tolist() == wanted
+    assert TagsCondition("language", ("C", "C++")).parsed("C++,C") == [{"C++"}, {"C"}]
 
 
 def test_images_are_taken_with_their_channels_first_or_last() -> None:
@@ -199,6 +201,10 @@ def test_values_inside_the_trained_range_are_not_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         AGE.given([18, 80], 2)
+
+
+def test_other_digits_than_decimal_ones_are_names() -> None:
+    assert ClassCondition(("cat", "dog")).parsed("\u00b2,1") == ["\u00b2", 1]
 
 
 def test_a_class_of_imagenet_has_its_shorter_names() -> None:

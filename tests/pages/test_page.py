@@ -19,7 +19,7 @@ from mezzotint.config.file import to_json
 from mezzotint.drawing.page import InlineImage, Page, Section, render
 from mezzotint.evaluation.record import record
 from mezzotint.metrics import Figure
-from mezzotint.pages import Options, measurements, samples
+from mezzotint.pages import Options, edited, measurements, samples
 from mezzotint.pages.page import build
 from mezzotint.pages.runs import Run, read_all
 from pages import sound
@@ -318,3 +318,22 @@ def test_bad_input_names_the_argument_before_anything_is_made(
     assert said in str(wrong.value)
     assert isinstance(wrong.value, ValueError)
     assert not (trained / "report.html").exists()
+
+
+def test_edits_have_the_names_of_the_held_out_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = mz.prepare(torch.zeros(2, 8, 8, 1, dtype=torch.uint8), [0, 1], classes=("b", "c"))
+    monkeypatch.setattr(edited, "held_out", lambda train: data)
+    seen = []
+
+    def edit(*given: object, **settings: object) -> torch.Tensor:
+        seen.append(given[-1])
+        return torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+
+    names = ("sample", "vary", "inpaint", "enlarge", "invert", "interpolate")
+    pipe = SimpleNamespace(
+        classes=("a", "b", "c"), size=(8, 8), values=data.values, **dict.fromkeys(names, edit)
+    )
+    facts = SimpleNamespace(data="d", prepared=lambda: data)
+    run = SimpleNamespace(config=SimpleNamespace(data=facts))
+    edited.editing(run, pipe, 0, silent)  # type: ignore[arg-type]
+    assert seen == [["b", "c"]] * 6 + [("b", "c")]

@@ -61,8 +61,13 @@ def _edm_labels(
 ) -> tuple[list[int], tuple[str, ...]]:
     """Return the labels in a ``dataset.json`` for some images, and the names of the classes."""
     what = f"{tree.place}/{name}"
+    given: dict[PurePosixPath, Any] = {}
     try:
-        given = {root / str(file): label for file, label in labels}
+        for file, label in labels:
+            if given.setdefault(root / str(file), label) != label:
+                raise Unlabelled(f"{what} has different labels for {file}: keep one of them")
+    except Unlabelled:
+        raise
     except (TypeError, ValueError):
         raise Unlabelled(
             f"the labels in {what} are not a list of [file, label]: repair the file"

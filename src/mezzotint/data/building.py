@@ -157,6 +157,8 @@ def _check(
             + shown([f"{item.name} ({reason})" for item, reason in bad], 5)
             + "; repair or remove them"
         )
+    if not labels:
+        raise UserError(f"the source {source.name} has no images: give one or more")
     lost = {item.label for item, _ in bad} - set(labels)
     if lost:
         names = shown([source.classes[label] for label in sorted(lost) if source.classes], 5)

@@ -28,7 +28,8 @@ from mezzotint.networks.conditions import (
     TagsCondition,
     read,
 )
-from mezzotint.storage.arrays import SUMMED, crc
+from mezzotint.networks.conditions.condition import as_array
+from mezzotint.storage.arrays import SUMMED, crc, create
 
 if TYPE_CHECKING:
     from mezzotint.data.source import Item, Source
@@ -111,7 +112,9 @@ def of_arrays(condition: Any, count: int) -> tuple[Column, ...]:
     if condition is None:
         return ()
     named = condition if isinstance(condition, Mapping) else {"condition": condition}
-    return tuple(_of_array(str(name), value, count) for name, value in named.items())
+    if wrong := [name for name in named if not isinstance(name, str)]:
+        raise UserError(f"`condition` has the key {wrong[0]!r}: give names of conditions")
+    return tuple(_of_array(name, value, count) for name, value in named.items())
 
 
 def write(
@@ -149,7 +152,9 @@ def write(
     sha, facts, sums = hashlib.sha256(meta["fingerprint"].encode()), [], []
     for i, column in enumerate(source.columns):
         condition, rows = column.make(Prepare((height, width), before))
-        np.save(folder / f"condition-{i}.npy", rows)
+        kept = create(folder / f"condition-{i}.npy", rows.dtype, rows.shape)
+        kept[...] = rows
+        kept.flush()
         facts.append(condition.facts())
         sums.append(crc(rows))
         sha.update(json.dumps(facts[-1]).encode() + np.ascontiguousarray(rows).tobytes())
@@ -192,7 +197,12 @@ def _row(rows: Array, i: int) -> Array:
 def _of_array(name: str, value: Any, count: int) -> Column:
     """Make a column of numbers, tags or images; the array's type and shape decide which."""
     what = f"`condition` {name!r}" if name != "condition" else "`condition`"
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    array = as_array(value)
+    if not array.ndim:
+        raise UserError(
+            f"{what} is no array: give a dense array or tensor, with equally long rows and without "
+            "a mask"
+        )
     if array.shape[:1] != (count,):
         raise UserError(
             f"{what} has the shape {array.shape} for {counted(count, 'image')}: "

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from mezzotint.data.find import as_text, opened, recognise
-from mezzotint.data.formats import PILLOW
+from mezzotint.data.formats import PILLOW, raw
 from mezzotint.data.images import Wanted
 from mezzotint.data.naming import WORDS, shown
 from mezzotint.data.reading import UnreadableImage
@@ -187,7 +187,7 @@ def _looked_at(item: Item) -> tuple[tuple[int, int], str]:
 
     The image is decoded only if its header cannot be read; the mode is then "".
     """
-    if item.file is not None:
+    if item.file is not None and not raw(item.name):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

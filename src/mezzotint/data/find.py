@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mezzotint.data.formats import JPEG
-from mezzotint.data.reading import UnreadableImage, read_head
+from mezzotint.data.reading import UnreadableImage, passing, read_head
 from mezzotint.data.source import Kind, Source
 from mezzotint.data.sources import SOURCES
 from mezzotint.errors import UserError
@@ -68,11 +68,14 @@ def recognise(data: str) -> tuple[str, Kind]:
         if kind.takes is None and _is_name(data, kind.written):
             return data, kind
     path = Path(os.path.expanduser(data)).absolute()
-    if not data or not path.exists():
-        raise _unknown(data)
-    for kind in SOURCES.values():
-        if kind.takes is not None and kind.takes(path):
-            return str(path), kind
+    try:
+        if not data or not path.exists():
+            raise _unknown(data)
+        for kind in SOURCES.values():
+            if kind.takes is not None and kind.takes(path):
+                return str(path), kind
+    except OSError as error:  # such as a missing permission, or a name that is too long
+        raise passing(str(path), error) from None
     known = ", ".join(kind.written for kind in SOURCES.values() if kind.takes)
     raise UserError(f"{data} is not a data set: give {known}")
 

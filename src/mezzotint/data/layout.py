@@ -123,9 +123,9 @@ class Layout:
         try:
             return self._labelled(chain, canonical(split))
         except Unlabelled:
-            if conditional:
-                raise
             files = sorted(chain[-1].every(), key=lambda name: name.parts)
+            if conditional or not files:
+                raise
             return self._plain(chain, files, "images at any depth, without classes")
 
     def _split(self, split: str) -> list[Folder]:
@@ -152,7 +152,7 @@ class Layout:
         if not files and not node.bare:
             every = [name for folder in node.walk() for name in folder.others]
             raise UserError(f"{where} holds no images: {advice([*every])}")
-        if given := annotations.dataset_json(self.tree, chain, files):
+        if files and (given := annotations.dataset_json(self.tree, chain, files)):
             said = self._said("images with labels in dataset.json")
             return Contents(node.path, files, *given, said)
         folders = sorted(node.filled, key=lambda folder: natural(folder.name))

@@ -13,6 +13,7 @@ import torch
 
 from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.labels import are_names, check_labels, class_names, named
+from mezzotint.data.naming import nfc
 from mezzotint.data.source import UNLABELLED, Item, Source
 from mezzotint.data.values import Array, Bounds, Values, stated
 from mezzotint.errors import UserError, counted
@@ -183,9 +184,10 @@ def _numbered(labels: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, 
 def _names(classes: Sequence[str], least: int) -> tuple[str, ...]:
     """Check and return the names of the classes; the labels need at least ``least`` names."""
     several = np.iterable(classes) and not isinstance(classes, str)
-    names = tuple(classes) if several else ()
-    if not several or not all(isinstance(name, str) for name in names):
+    given = tuple(classes) if several else ()
+    if not several or not all(isinstance(name, str) for name in given):
         raise UserError(f"`classes` is {classes!r}: give a sequence of names")
+    names = tuple(map(nfc, given))
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"`classes` has the name {twice!r} twice: rename one of the two")

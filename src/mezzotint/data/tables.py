@@ -218,10 +218,10 @@ def _images(table: Table, name: str) -> columns.Column:
 
 def _labels(value: Any) -> list[str]:
     """Return the labels in a value: a list of labels, or a text that separates them by | or ;."""
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
     if isinstance(value, list | tuple | set):
-        return [nfc(str(each)) for each in value]
+        return [nfc(str(each)) for each in value if each is not None]
     words = [str(value)]
     for mark in SEPARATORS:
         words = [part for word in words for part in word.split(mark)]
@@ -268,7 +268,7 @@ def of_tree(
             near = path.parent / str(value)
             beside[path] = _there(place, near if near in there else table / str(value), there)
     given = {*beside.values()}
-    mine = [i for i, path in enumerate(files) if path not in given]
+    mine = [i for i, path in enumerate(files) if path not in given or path in beside]
     if left := [files[i] for i in mine if files[i] not in rows]:
         raise UserError(
             f"{place} has no rows for {counted(len(left), 'image')} ({shown([*map(str, left)])}): "
@@ -325,7 +325,7 @@ def _read(tree: Tree, name: PurePosixPath) -> list[Any]:
     try:
         text = tree.read(name).decode("utf-8-sig")
         if name.suffix.lower() != ".csv":
-            return [parsed(line) for line in text.splitlines() if line.strip()]
+            return [parsed(line) for line in text.split("\n") if line.strip()]
         header, *rows = [*filter(None, csv.reader(io.StringIO(text, newline="")))] or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(

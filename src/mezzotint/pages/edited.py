@@ -31,7 +31,9 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
     except UserError as error:
         return Section("Editing", f"Not shown: {error}.")
     images = nchw(found.some(SHOWN).images)
-    labels = [int(k) for k in found.some(SHOWN).labels] if pipe.classes else None
+    # Names, because the held-out images may have fewer classes, and so other numbers for them.
+    named = pipe.classes and found.classes
+    labels = [found.classes[k] for k in found.some(SHOWN).labels] if named else None
     height, width = pipe.size
     mask = torch.zeros(height, width)
     mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1

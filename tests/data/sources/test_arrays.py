@@ -168,6 +168,7 @@ def test_objects_are_not_unpickled(save, images):
         ((2, 3, 6, 8), ": transpose it to (N, H, W, 3)"),
         ((2, 1, 6, 8), ": transpose it to (N, H, W, 1)"),
         ((6, 8, 3), ", a single image: give (N, H, W, 3)"),
+        ((6, 8, 4), ", a single image: give (N, H, W, 4)"),
         ((2, 5, 16, 16), ": transpose it to (N, H, W, 5)"),
         ((2, 48), ": give (N, H, W, C), or (N, H, W) if grey"),
         ((), ": give (N, H, W, C), or (N, H, W) if grey"),
@@ -282,8 +283,8 @@ def test_keras(tmp_path, noise):
     assert (data.labels.tolist(), held.labels.tolist()) == ([1, 0, 2, 1, 0], [1, 0])
     with pytest.raises(UserError, match="no split 'val': choose train, test"):
         prepare(tmp_path / "k.npz", split="val")
-    np.savez(tmp_path / "g.npz", x_train=x[..., 0], y_train=y[:, 0])
-    assert prepare(tmp_path / "g.npz").images.shape == (5, 4, 4, 1)
+    np.savez(tmp_path / "g.npz", x_train=x[..., :2, 0], y_train=y[:, 0])
+    assert prepare(tmp_path / "g.npz").images.shape == (5, 4, 2, 1)
     np.savez(tmp_path / "s.npz", x_train=x, x_test=x // 2, labels=y)
     for split in ("train", "test"):
         with pytest.raises(

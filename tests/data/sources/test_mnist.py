@@ -1,6 +1,7 @@
 """MNIST's idx files, compressed or not, the arrays of keras, and CIFAR-10's extracted folder."""
 
 import gzip
+import shutil
 import struct
 
 import numpy as np
@@ -82,3 +83,17 @@ def test_damaged_files(digits):
     (folder / "kmnist-train-images-idx3-ubyte").write_bytes(whole)
     with pytest.raises(mz.UserError, match="keep one data set in a folder"):
         mz.prepare(folder)
+    (folder / "kmnist-train-images-idx3-ubyte").unlink()
+    with pytest.raises(mz.UserError, match="holds fashion-train-images-idx3-ubyte and t10k-images"):
+        mz.prepare(folder)
+    path.write_bytes(idx(np.zeros((0, 4, 6))))
+    (folder / "fashion-train-images-idx3-ubyte").unlink()
+    with pytest.raises(mz.UserError, match="train-images-idx3-ubyte holds no images"):
+        mz.prepare(folder)
+
+
+def test_several_data_sets_in_one_folder_are_refused(digits, tmp_path):
+    for name in ("KMNIST", "MNIST"):
+        shutil.copytree(digits[0], tmp_path / "d" / name / "raw")
+    with pytest.raises(mz.UserError, match=r"several data sets \(KMNIST/raw, MNIST/raw\)"):
+        mz.prepare(tmp_path / "d")

@@ -228,3 +228,13 @@ def test_files_outside_the_splits_are_not_forgotten(tmp_path, files, write_parqu
     write_parquet(tmp_path / "set/training-1.parquet", files[0])
     with pytest.raises(UserError, match="files called train and training, which are names of"):
         find_source(str(tmp_path / "set"))
+
+
+def test_columns_agree_in_all_files(tmp_path, files, write_parquet):
+    for file, names in (("a", ["red", "blue"]), ("b", ["blue", "red"])):
+        write_parquet(tmp_path / f"set/{file}.parquet", *files, names, label="kind")
+    with pytest.raises(UserError, match=r"b\.parquet names other classes than a\.parquet"):
+        prepare(tmp_path / "set", labels_from="kind")
+    write_parquet(tmp_path / "set/b.parquet", files[0])
+    with pytest.raises(UserError, match=r"b\.parquet has 0 columns called kind"):
+        prepare(tmp_path / "set", labels_from="kind")

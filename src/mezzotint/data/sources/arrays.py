@@ -208,8 +208,8 @@ def _check_shape(images: _Array) -> None:
             return
         case (_, channels, height, width) if channels < min(height, width):
             raise UserError(f"{found}: transpose it to (N, H, W, {channels})")
-        case (_, _, 1 | 3):
-            raise UserError(f"{found}, a single image: give (N, H, W, 3)")
+        case (_, _, 1 | 3 | 4):
+            raise UserError(f"{found}, a single image: give (N, H, W, {images.shape[2]})")
         case (_, _, _) | (_, _, _, _):
             return
     raise UserError(f"{found}: give (N, H, W, C), or (N, H, W) if grey")

@@ -13,7 +13,7 @@ import numpy as np
 
 from mezzotint.data.images import Pixels, Wanted
 from mezzotint.data.labels import class_names
-from mezzotint.data.naming import canonical
+from mezzotint.data.naming import canonical, shown
 from mezzotint.data.reading import UnreadableImage, check_size, read_file
 from mezzotint.data.source import UNLABELLED, Item, Kind, Source, no_split, stamp
 from mezzotint.errors import UserError
@@ -30,10 +30,14 @@ def mnist(data: str, split: str) -> Source:
     """Return the images of one split of a folder of idx files; they are grey.
 
     Raises:
-        UserError: If there is no such split, or if a file is missing, damaged or not an idx file.
+        UserError: If there is no such split; if a file is missing, damaged, empty or not an idx
+            file; or if there are several data sets.
     """
-    place = _place(Path(data))
-    files = _files(place) if place else {}
+    places = _places(Path(data))
+    if len(places) > 1:
+        names = shown([place.relative_to(data).as_posix() for place in places])
+        raise UserError(f"{data} holds several data sets ({names}): give the path of one of them")
+    files = _files(places[0]) if places else {}
     if canonical(split) not in files:
         raise no_split(data, split, files)
     split = canonical(split)
@@ -41,6 +45,8 @@ def mnist(data: str, split: str) -> Source:
     if "images" not in own:
         raise UserError(f"{data} holds the labels of {split} without its images: add the images")
     shape = _read(own["images"], 3)[0]
+    if 0 in shape:
+        raise UserError(f"{own['images']} holds no images: fetch it again")
     labels: list[int] = []
     classes: tuple[str, ...] = ()
     if "labels" in own:
@@ -61,10 +67,13 @@ def mnist(data: str, split: str) -> Source:
 def _files(folder: Path) -> Files:
     """Return the files of a folder by split, and by whether they hold images or labels."""
     found: Files = {}
+    first: tuple[str, Path] | None = None
     for path in sorted(folder.iterdir()):
         if path.is_file() and (match := _NAME.fullmatch(path.name)):
             split = found.setdefault(_SPLITS[match[2].lower()], {})
-            other = split.setdefault(match[3].lower(), path)
+            same = split.setdefault(match[3].lower(), path)
+            first = first or (match[1].lower(), path)
+            other = same if match[1].lower() == first[0] else first[1]
             if other.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
                 raise UserError(
                     f"{folder} holds {other.name} and {path.name}: keep one data set in a folder"
@@ -72,16 +81,20 @@ def _files(folder: Path) -> Files:
     return found
 
 
-def _place(path: Path) -> Path | None:
-    """Return the folder of idx files: the path, or else its subfolder ``raw`` or ``*/raw``."""
-    for folder in (path, path / "raw", *sorted(path.glob("*/raw"))):
-        if folder.is_dir() and any(_NAME.fullmatch(file.name) for file in folder.iterdir()):
-            return folder
-    return None
+def _places(path: Path) -> list[Path]:
+    """Return the folders of idx files: the path, else its subfolder ``raw``, else all ``*/raw``."""
+    for folders in ([path], [path / "raw"], sorted(path.glob("*/raw"))):
+        if found := [folder for folder in folders if _holds_idx(folder)]:
+            return found
+    return []
+
+
+def _holds_idx(folder: Path) -> bool:
+    return folder.is_dir() and any(_NAME.fullmatch(file.name) for file in folder.iterdir())
 
 
 def _takes(path: Path) -> bool:
-    return path.is_dir() and _place(path) is not None
+    return path.is_dir() and bool(_places(path))
 
 
 KIND = Kind("a folder of MNIST's idx files", mnist, _takes)

@@ -106,11 +106,19 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
 
     def read(name: str) -> list[Any]:
         values: list[Any] = []
-        known: tuple[str, ...] = ()
+        known: tuple[str, ...] | None = None
         for file in files:
             with _open(arrow, file) as table:
-                known = known or _class_names(table, name)
-                values += table.read([name]).column(name).to_pylist()
+                if (count := table.schema_arrow.names.count(name)) != 1:
+                    raise UserError(
+                        f"{file} has {counted(count, 'column')} called {name}: write one such "
+                        "column in each file"
+                    )
+                named = _class_names(table, name)
+                if known not in (None, named):
+                    raise _other_classes(file, files[0])
+                known = named
+                values += _column_of(file, table, name)
         numbers = [v for v in values if known and isinstance(v, int)]
         if outside := [v for v in numbers if not 0 <= v < len(known)]:
             raise UserError(
@@ -288,10 +296,7 @@ def _classes(arrow: Any, files: list[Path], tables: list[Any], label: str) -> tu
         if table.schema_arrow.names.count(label) > 1:
             raise Unlabelled(f"{file} has several columns called {label}: keep one of them")
         if _class_names(table, label) != known:
-            raise Unlabelled(
-                f"{file} names other classes than {files[0].name}: put the two files into separate "
-                "folders"
-            )
+            raise _other_classes(file, files[0])
         rows += [(file, row, v) for row, v in enumerate(_labels(arrow, file, table, label))]
     values = {value for _, _, value in rows}
     if values <= {-1, None}:
@@ -334,11 +339,21 @@ def _labels(arrow: Any, file: Path, table: Any, label: str) -> list[Any]:
             f"{file}: column {label} is {kind}, not integers or names of classes: pass "
             "`conditional=False` to take the images without classes"
         )
+    return _column_of(file, table, label)
+
+
+def _column_of(file: Path, table: Any, name: str) -> list[Any]:
     try:
-        values: list[Any] = table.read([label]).column(label).to_pylist()
+        values: list[Any] = table.read([name]).column(name).to_pylist()
     except (ValueError, OSError) as error:  # all errors of pyarrow are subclasses of these
         raise _damaged(file, error) from None
     return values
+
+
+def _other_classes(file: Path, first: Path) -> Unlabelled:
+    return Unlabelled(
+        f"{file} names other classes than {first.name}: put the two files into separate folders"
+    )
 
 
 def _class_names(table: Any, label: str) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def tar(data: str, split: str, conditional: bool = True) -> Source:
                     if name.suffix.lower() in _TABLES and member.size <= room:
                         sidecars[name] = heads[name] + stream.read()
                         room -= member.size
-            end = archive.offset
+        end = archive.offset
 
     def table(name: PurePosixPath) -> bytes:
         if name not in sidecars:

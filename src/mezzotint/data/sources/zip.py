@@ -30,7 +30,9 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
         if may_pass(error):
             raise passing(str(path), error) from None
         raise UserError(f"{path} cannot be opened as a zip ({error}): pack it again") from None
-    members = {name: info for info in archive.infolist() if (name := _name(info))}
+    named = {name: info for info in archive.infolist() if (name := _name(info))}
+    links = [name for name, info in named.items() if stat.S_ISLNK(info.external_attr >> 16)]
+    members = {name: info for name, info in named.items() if name not in links}
     if any(info.flag_bits & 1 for info in members.values()):
         raise UserError(f"{path} is encrypted: pack it again without a password")
     files = {name: info for name, info in members.items() if not info.is_dir()}
@@ -39,6 +41,7 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
         ((name, _head(archive, name, info)) for name, info in files.items()),
         (name for name, info in members.items() if info.is_dir()),
         partial(_read, archive, files, most=TABLE),
+        links,
     )
     key = {"kind": "zip", "file": stamp(path)}
     read = partial(_read, archive, files)
@@ -55,12 +58,10 @@ KIND = Kind("a .zip", zip_file, _takes, partial(zip_file, conditional=False))
 def _name(info: zipfile.ZipInfo) -> PurePosixPath | None:
     """Return the path of a member, with / instead of each backslash.
 
-    Returns None for a link, and for a file that an operating system leaves behind, such as
-    .DS_Store.
+    Returns None for a file that an operating system leaves behind, such as .DS_Store.
     """
     name = PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
-    link = stat.S_ISLNK(info.external_attr >> 16)
-    return None if not name.parts or link or any(map(is_litter, name.parts)) else name
+    return None if not name.parts or any(map(is_litter, name.parts)) else name
 
 
 def _head(archive: zipfile.ZipFile, name: PurePosixPath, info: zipfile.ZipInfo) -> bytes | None:

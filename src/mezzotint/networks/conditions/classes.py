@@ -66,7 +66,7 @@ class ClassCondition(Condition):
 
     def parsed(self, text: str) -> Any:
         words = text.split(",")
-        found = [int(w) if w.isdigit() and w not in self.classes else w for w in words]
+        found = [int(w) if w.isdecimal() and w not in self.classes else w for w in words]
         return found[0] if len(found) == 1 else found
 
     def __str__(self) -> str:

@@ -133,13 +133,18 @@ class Layered(FromZero):
 
 
 def as_array(value: Any) -> npt.NDArray[Any]:
-    """Convert a user's values to an array; if they are ragged, return ``np.asarray(None)``."""
+    """Convert a user's values to an array.
+
+    For ragged values, sparse tensors and masked arrays, return ``np.asarray(None)``.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        return np.asarray(None)
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype == torch.bfloat16 else value
     try:
         return np.asarray(value)
-    except ValueError:  # rows of different lengths
+    except (TypeError, ValueError):  # a sparse tensor, or rows of different lengths
         return np.asarray(None)
 
 

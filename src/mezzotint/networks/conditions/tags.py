@@ -82,9 +82,13 @@ class TagsCondition(Condition):
     def parsed(self, text: str) -> Any:
         """Parse labels: + joins the labels of one image, and a comma begins the next image.
 
-        ``red+round,blue`` are the labels of two images. An image may have no labels.
+        ``red+round,blue`` are the labels of two images. An image may have no labels. A word that is
+        the name of a label, such as ``C++``, is not divided.
         """
-        return [{tag for tag in word.split("+") if tag} for word in text.split(",")]
+        return [
+            {word} if word in self.tags else {tag for tag in word.split("+") if tag}
+            for word in text.split(",")
+        ]
 
     def __str__(self) -> str:
         return f"{self.name}, any of {counted(len(self.tags), 'label')}: {first_of(self.tags)}"
