@@ -106,16 +106,16 @@ def _table(place: str, files: list[Path], image: str, count: int, image_column: 
 
     def read(name: str) -> list[Any]:
         values: list[Any] = []
-        known: tuple[str, ...] | None = None
+        known: tuple[str, ...] = ()
         for file in files:
             with _open(arrow, file) as table:
-                if (count := table.schema_arrow.names.count(name)) != 1:
+                if (columns := table.schema_arrow.names.count(name)) != 1:
                     raise UserError(
-                        f"{file} has {counted(count, 'column')} called {name}: write one such "
+                        f"{file} has {counted(columns, 'column')} called {name}: write one such "
                         "column in each file"
                     )
                 named = _class_names(table, name)
-                if known not in (None, named):
+                if file != files[0] and named != known:
                     raise _other_classes(file, files[0])
                 known = named
                 values += _column_of(file, table, name)
