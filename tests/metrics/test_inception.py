@@ -191,3 +191,17 @@ def test_failed_download(official: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(UserError, match=r"wrong SHA-256 .*set MEZZOTINT_INCEPTION"):
         load()
     assert weights_path() is None
+
+
+@pytest.mark.parametrize("variant", inception.PREPARE)
+def test_torchs_default_type_does_not_matter(variant: str) -> None:
+    images = pictures(1, 33, 35)
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = inception.PREPARE[variant](images)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        bilinear.cache_clear()
+        inception._resizing.cache_clear()
+    assert other.dtype == torch.float32
+    assert torch.equal(other, inception.PREPARE[variant](images))

@@ -75,6 +75,13 @@ def test_rows_that_come_class_by_class_have_the_same_limit() -> None:
     assert limits[1] == pytest.approx(limits[0], rel=0.1)
 
 
+def test_one_image_of_each_class_says_nothing_about_the_halves() -> None:
+    """Classes of one image each cannot be split, so the interval is that without classes."""
+    x = rows(np.random.default_rng(0))
+    plain, single = (interval.of_distance(x, to_standard, k)[2] for k in (None, range(COUNT)))
+    assert single == plain
+
+
 def test_classes_in_turn_are_neither_bias_nor_spread() -> None:
     """The classes are far apart and equally frequent; only the rest is random."""
 

@@ -72,10 +72,10 @@ def bilinear(side: int) -> Tensor:
     skips pixels. Two such matrices resize an image: one multiplies its columns, the other its rows.
     """
     rows = torch.arange(SIDE)
-    place = rows * torch.tensor(side / SIDE)  # in float32, as in TensorFlow
+    place = rows * torch.tensor(side / SIDE, dtype=torch.float32)  # as in TensorFlow
     low = place.long()
     part = place - low
-    matrix = torch.zeros(SIDE, side)
+    matrix = torch.zeros(SIDE, side, dtype=torch.float32)
     matrix[rows, low] += 1 - part
     matrix[rows, (low + 1).clamp(max=side - 1)] += part
     return matrix
@@ -95,7 +95,7 @@ def _tf1(images: Tensor) -> Tensor:
 
 def _pytorch_fid(images: Tensor) -> Tensor:
     """Resize uint8 images to 299x299 as pytorch-fid does, and scale them to [-1, 1]."""
-    x = F.interpolate(images / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    x = F.interpolate(images.float() / 255, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
     return 2 * x - 1
 
 

@@ -92,7 +92,9 @@ def of_distance(
     for pair in pairs:
         order = random.permutation(len(rows))
         if classes is not None:
-            order = order[np.argsort(classes[order], kind="stable")]
+            # The classes are in a random order too: an odd image may go to either half.
+            _, first, each = np.unique(classes[order], return_index=True, return_inverse=True)
+            order = order[np.argsort(first[each], kind="stable")]
         for i in (0, 1):
             half = Moments.of(rows, order[i::2])
             pair[i] = distance(half.mean, half.covariance)
