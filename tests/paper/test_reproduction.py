@@ -143,6 +143,9 @@ def test_data_that_is_not_there_binds_no_folder(small: None, tmp_path: Path) -> 
     assert "(`data` is the path of the images)" in said
     assert not out.exists()
 
+    with pytest.raises(mz.UserError, match="there is no data set, file or"):
+        mz.reproduce(only="D", out=out, hours=1e-9, data=Path("glyphs"))  # not the name
+
     # What can be had is bound; the rest is a note on the page.
     mz.reproduce(only="C,D", out=out, hours=1e-9, imagenet="nowhere")
     held = json.loads((out / "plan.json").read_text())

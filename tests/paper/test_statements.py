@@ -23,9 +23,11 @@ def verdicts(
     fid: float | None = None,
     scale: Scale = "cifar10",
     elsewhere: tuple[str, ...] = (),
+    only: tuple[str, ...] = ("A", "B"),
+    data: str = "",
 ) -> dict[str, tuple[str, str]]:
     """Return the figure and the verdict of each statement on B; rows not named are far off."""
-    made = plan(Options(scale, only=("A", "B"), out=tmp_path, samples=100))
+    made = plan(Options(scale, only=only, out=tmp_path, data=data, samples=100))
 
     def facts(row: Row) -> dict:
         values = {"fd-glyphs": distance.get(row.name, 99.0)} | ({"fid": fid} if fid else {})
@@ -92,6 +94,8 @@ def test_disjoint_intervals_decide_on_guidance(tmp_path: Path) -> None:
     assert found(17.9) == "confirmed"
     assert found(18.1) == "not confirmed"
     assert found(30.0) == "not confirmed"
+    alone = verdicts(tmp_path, {f"{HALF}, guidance 2": 10.0, HALF: 20.0}, {}, {}, only=("B",))
+    assert alone[GUIDED][1] == "confirmed"
 
 
 def test_only_an_fid_decides_on_an_fid(tmp_path: Path) -> None:
@@ -101,6 +105,9 @@ def test_only_an_fid_decides_on_an_fid(tmp_path: Path) -> None:
     assert verdicts(tmp_path, {}, {}, {}, 10.0)[FID][1] == "better"
     of_digits = verdicts(tmp_path, {}, {}, {}, 10.0, scale="glyphs")[FID]
     assert of_digits == ("fid 10 (9 to 11), on other data", "not measurable here")
+    of_mine = verdicts(tmp_path, {}, {}, {}, 10.0, data=str(tmp_path))[FID]
+    unknown = "fid 10 (9 to 11), on data that is not known to be CIFAR-10"
+    assert of_mine == (unknown, "not measurable here")
 
 
 def test_an_experiment_without_statements_has_no_section(tmp_path: Path) -> None:

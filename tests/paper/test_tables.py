@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from mezzotint.networks import Network
 from mezzotint.paper import rows
 from mezzotint.paper.models import trainings
 from mezzotint.paper.options import Options
-from mezzotint.paper.page import _title
+from mezzotint.paper.page import _command, _title
 from mezzotint.paper.plan import Row, plan
 from mezzotint.paper.statements import statements
 from mezzotint.paper.tables import Results, _efficiency, _schedules, sections
@@ -132,6 +133,13 @@ def test_every_term_is_explained_where_it_stands(tmp_path: Path, monkeypatch) ->
             for term in ("fd-cifar10", "configuration", "times as fast", "peak MiB"):
                 text = section.text.replace('"', "")
                 assert term not in words or f"{term} is " in text, (section.title, term)
+
+
+def test_the_command_on_the_page_holds_paths_with_spaces(tmp_path: Path) -> None:
+    networks = ("cifar10", "glyphs")
+    made = plan(Options(only=("D",), data="/mine/my photos", network=networks, out=tmp_path))
+    words = ["--only", "D", "--data", "my photos", "--network", *networks]
+    assert shlex.split(_command(made)) == [*_command(plan(Options())).split(), *words]
 
 
 def test_a_page_of_one_experiment_is_headed_so(tmp_path: Path) -> None:

@@ -82,10 +82,10 @@ def _counts(plan: Plan) -> str:
 
 def _command(plan: Plan) -> str:
     """Return the command that makes this page again, with only the last component of each path."""
-    words = (
-        word for flag, value in plan.flags.items() for word in (f"--{flag}", *value.split(" "))
-    )
-    return shlex.join(["mezzotint", "reproduce", *words])
+    words = ["mezzotint", "reproduce"]
+    for flag, value in plan.flags.items():
+        words += [f"--{flag}", *(plan.networks if flag == "network" else [value])]
+    return shlex.join(words)
 
 
 def _page(results: Results) -> Page:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mezzotint.config.sampling import SampleConfig
+from mezzotint.data.find import as_text
 from mezzotint.drawing.bars import time_in_words
 from mezzotint.errors import counted
 from mezzotint.evaluation.samples import Follow
@@ -144,8 +145,8 @@ def reproduce(
         scale=scale,
         only=(only,) if isinstance(only, str) else tuple(only),
         out=None if out is None else Path(out),
-        data=str(data),
-        imagenet=str(imagenet),
+        data=as_text(data),
+        imagenet=as_text(imagenet),
         vae=str(vae),
         images=images,
         samples=samples,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mezzotint.data.find import recognise
+from mezzotint.data.sources import SOURCES
 from mezzotint.drawing.page import Cell, Section, Table
 from mezzotint.paper.plan import Row
 from mezzotint.paper.published import PAPER
@@ -16,6 +18,7 @@ FASTER, LESS = 4, 0.3
 """In the paper, DDIM is FASTER times as fast as DDPM, and saves the share LESS of its memory."""
 SAME_DATA = {"B": ("cifar10", "full"), "C": ("full",)}
 """The scales at which an experiment has the paper's data; FIDs on other data cannot be compared."""
+CIFAR10 = SOURCES["cifar10"], SOURCES["cifar10-copy"]
 NEAR = 0.1  # how far the saved share of memory may be below the paper's
 TEXT = (
     "Each statement of the paper is judged by the figure beside it. Distances that one cell "
@@ -90,8 +93,11 @@ def _guidance(results: Results) -> Verdict:
     guided = [row for row in results.rows if row.model == "linear" and row.guided]
     plain = [
         row
-        for row in _samplers(results)[1]
-        if guided and row.settings.steps == guided[0].settings.steps
+        for row in results.rows
+        if guided
+        and row.model == "linear"
+        and not row.guided
+        and row.settings.steps == guided[0].settings.steps
     ]
     if not guided or not plain:
         return "–", UNKNOWN
@@ -109,6 +115,9 @@ def _fid(results: Results, letter: str) -> Verdict:
         return "no FID was measured", UNKNOWN
     if results.work.plan.scale not in SAME_DATA[letter]:
         return f"{_worded(fid)}, on other data", UNKNOWN
+    data = results.work.plan.models[rows[0].model].data.data
+    if letter == "B" and recognise(data)[1] not in CIFAR10:
+        return f"{_worded(fid)}, on data that is not known to be CIFAR-10", UNKNOWN
     if fid["high"] < PAPER[letter]:
         return _worded(fid), "better"
     return _worded(fid), "confirmed" if fid["low"] <= PAPER[letter] else "not confirmed"
