@@ -60,6 +60,14 @@ def test_a_spoilt_configuration_is_seen_through(
     assert accused(settings.look(spoilt, (3, 32, 32), 10, 80_000)) == {title: severity}
 
 
+def test_cfg_plus_plus_needs_label_dropout_even_at_scale_1() -> None:
+    plus = SampleConfig(guidance_shape="cfg++")
+    assert settings.label_dropout(0.1, plus).severity == "well"
+    assert settings.label_dropout(0.0, SampleConfig()).severity == "well"
+    assert settings.label_dropout(0.0, plus).severity == "wrong"
+    assert '`guidance_shape="constant"`' in settings.label_dropout(0.0, plus).fix
+
+
 def test_eps_of_pure_noise_is_doubtful_even_if_it_is_clipped() -> None:
     grid = cosine(1000).grid(50, "trailing")
     bare, clipped = SampleConfig(clipping="none"), SampleConfig()

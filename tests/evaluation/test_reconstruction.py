@@ -13,6 +13,7 @@ from torch import Tensor
 from mezzotint import UserError, evaluation
 from mezzotint.data import prepare
 from mezzotint.data.prepared import Prepared
+from mezzotint.data.values import Values
 from mezzotint.evaluation import reconstruction
 from mezzotint.evaluation.against import Against
 from mezzotint.evaluation.measuring import Measure
@@ -46,6 +47,16 @@ class Folded:
     def decode(self, z: Tensor) -> Tensor:
         x = F.pixel_shuffle(z, 2)
         return x + self.noise * torch.randn(x.shape, generator=self.generator)
+
+
+def test_images_of_another_range_are_refused() -> None:
+    """The autoencoder would encode other grey values."""
+    pixels = np.linspace(0, 1, 10 * 8 * 8 * 3, dtype=np.float32).reshape(10, 8, 8, 3)
+    images = Against("mine", prepare(pixels, range=(0, 1)))
+    values = Values("float32", -1, 1)
+    codec = Latents(Folded(), torch.zeros(12), torch.ones(12), values=values)
+    with pytest.raises(UserError, match="are float32 from 0 to 1, but the autoencoder is for "):
+        evaluation.of_codec(codec, evaluation.Request(), images)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -102,6 +103,29 @@ def test_what_was_exported_is_read_back_to_the_bit(pipe: mz.Pipeline, tmp_path: 
     assert (apart - pipe.sample(2, noise=noise(pipe, 2), steps=3).int()).abs().max() <= 1
 
 
+def test_another_scheduler_of_diffusers_makes_the_same_images(tmp_path: Path) -> None:
+    """A step of Euler's is a step of DDIM, in other units."""
+    pipe = of_pixels(schedule=mz.linear(1000))
+    folder, x = pipe.export(tmp_path / "model"), noise(pipe)
+    theirs = diffusers.DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+    given = {"latents": x, "class_labels": [0, 2, 1], "num_inference_steps": 10}
+    theirs.scheduler.register_to_config(clip_sample=False)
+    ddim = theirs(**given, output_type="pt").images
+    theirs.scheduler = diffusers.EulerDiscreteScheduler.from_config(theirs.scheduler.config)
+    assert (theirs(**given, output_type="pt").images - ddim).abs().max() < 1e-2
+    assert ddim.std() > 0.05
+
+
+def test_diffusers_decodes_latents_in_half_precision(tmp_path: Path) -> None:
+    pipe = in_latents(1)
+    theirs = diffusers.DiffusionPipeline.from_pretrained(
+        pipe.export(tmp_path / "model"), trust_remote_code=True, torch_dtype=torch.bfloat16
+    )
+    made = theirs(latents=noise(pipe, 1), num_inference_steps=2, output_type="pt").images
+    assert made.shape == (1, 3, *pipe.size)
+    assert made.dtype == torch.float32
+
+
 class Own(nn.Module):
     """A user's own network, with a layer of mezzotint that an export to ONNX could miss."""
 
@@ -136,6 +160,9 @@ def test_the_example_without_torch_makes_the_same_images(name: str, tmp_path: Pa
     for labels in ([3], [-1]):
         with pytest.raises(ValueError, match=f"{labels[0]}]: choose 0 to 2"):
             example(folder).sample(1, labels)
+    for labels in ([], [0, 1], [0, 1, 2, 0]):
+        with pytest.raises(ValueError, match=f"there are {len(labels)} labels for 3 images"):
+            example(folder).sample(3, labels)
     facts = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**facts, "classes": []}))
     with pytest.raises(ValueError, match="no classes: leave out labels and guidance"):

@@ -37,6 +37,9 @@ def test_all_other_settings_are_the_runs_and_options_go_with_their_sampler(train
     ddim, dpm = combinations(pipe, ["ddim", "dpmpp_2m"], [1.5], [None], nfe=[4])
     assert ddim == replace(own, spacing="karras", knots=(), steps=4, guidance=1.5)
     assert dpm == replace(ddim, sampler="dpmpp_2m", eta=None)
+    plus = replace(pipe, defaults=SampleConfig(guidance_shape="cfg++"))  # it guides at scale 1 too
+    (one,) = combinations(plus, ["ddim"], [1.0], [(0.2, 5.0)], nfe=[4])
+    assert one.interval == (0.2, 5.0)
 
 
 def test_a_cell_is_a_flat_row_for_plots() -> None:

@@ -317,6 +317,19 @@ def test_a_latent_run_is_swept(trained_ldm: Path) -> None:
     assert mz.load(trained_ldm).defaults.clipping == "none"
 
 
+def test_a_metric_without_a_figure_is_refused(tmp_path: Path, monkeypatch) -> None:
+    """A training set of one image has no covariance."""
+    monkeypatch.setattr(search.evaluation, "kept", lambda *given: tmp_path)
+    nothing = [(None, [])]
+    monkeypatch.setattr(search.evaluation, "measure_samples", lambda *given, **more: nothing)
+    pipe: Any = SimpleNamespace(classes=())
+    by: Any = None
+    one = Search(tmp_path, pipe, "", "float32", "glyphs", "fd", 10)
+    with pytest.raises(mz.UserError, match="fd cannot be measured against this training set"):
+        search.measure(one, SampleConfig(), by, lambda what, done, total: None)
+    assert not one.file.exists()
+
+
 @pytest.mark.parametrize("classes", [(), ("cats", "dogs")])
 def test_accuracy_is_not_swept_for_classes_that_no_network_knows(classes, tmp_path) -> None:
     pipe: Any = SimpleNamespace(classes=classes)

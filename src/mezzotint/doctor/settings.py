@@ -101,15 +101,17 @@ def label_dropout(share: float, how: SampleConfig) -> Finding:
 
     Guidance also calls the network without a label. The network learns this only from training
     images whose label was dropped. Ho and Salimans 2022 (arXiv 2207.12598) drop a share of 0.1 or
-    0.2 of the labels, and find that 0.5 is too much.
+    0.2 of the labels, and find that 0.5 is too much. CFG++ guides at the scale 1 too.
     """
+    cfgpp = how.guidance_shape == "cfg++"
+    plain = "`guidance=1`" + ' and `guidance_shape="constant"`' * cfgpp
     return judge(
         "guidance without label dropout",
-        f"label dropout is {share:g} and guidance {how.guidance:g}; expected label dropout above 0 "
-        "where guidance is not 1",
+        f"label dropout is {share:g} and guidance {how.guidance:g}{' of cfg++' * cfgpp}; expected "
+        "label dropout above 0 if samples are guided",
         "the null class was never trained, so guidance leads to no better samples",
-        "train with `label_dropout=0.1`, or sample with `guidance=1`",
-        wrong=share == 0 and how.guidance != 1,
+        f"train with `label_dropout=0.1`, or sample with {plain}",
+        wrong=share == 0 and (how.guidance != 1 or cfgpp),
     )
 
 

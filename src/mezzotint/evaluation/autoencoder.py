@@ -46,6 +46,11 @@ def of_codec(
     request.check_out()
     codec = codec.of_size(height, width)
     codec.latent_shape((images.images.shape[3], height, width))  # errors before the work begins
+    if (has := str(images.values)) != (needs := str(codec.values)):
+        raise UserError(
+            f"the images are {has}, but the autoencoder is for {needs}: give images of that type "
+            "and range"
+        )
     chosen = tuple(DISTANCES) if request.metrics is None else request.metrics
     for metric in chosen:
         if metric not in DISTANCES:

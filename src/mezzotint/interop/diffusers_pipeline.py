@@ -92,8 +92,10 @@ class MezzotintPipeline(DiffusionPipeline):
         if "use_clipped_model_output" in signature(self.scheduler.step).parameters:
             step = {"use_clipped_model_output": True, **step}  # mezzotint's step does so too
         self.scheduler.set_timesteps(num_inference_steps, device=device)
+        x = x * self.scheduler.init_noise_sigma
         for t in self.progress_bar(self.scheduler.timesteps):
-            output = self._output(x, t, labels, guidance_scale)
+            # Schedulers such as Euler's scale x differently from the network's input.
+            output = self._output(self.scheduler.scale_model_input(x, t), t, labels, guidance_scale)
             x = self.scheduler.step(output, t, x, **step).prev_sample
         images = (self._decoded(x) / 2 + 0.5).clamp(0, 1).cpu()
         if output_type != "pt":
@@ -183,4 +185,5 @@ class MezzotintPipeline(DiffusionPipeline):
             z = x * std / c.scaling_factor + mean
         else:
             z = x / c.scaling_factor + (c.shift_factor or 0)
-        return F.pixel_shuffle(self.vae.decode(z).sample, self.config.vae_patch)
+        made = self.vae.decode(z.to(self.vae.dtype)).sample.to(x.dtype)
+        return F.pixel_shuffle(made, self.config.vae_patch)

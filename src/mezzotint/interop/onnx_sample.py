@@ -26,6 +26,8 @@ def sample(n, labels=None, guidance=None, seed=0, noise=None):
     x, null = x.astype(np.float32), np.full(n, len(classes), np.int64)
     if not classes and (labels is not None or scale != 1):
         raise ValueError("the model has no classes: leave out labels and guidance")
+    if labels is not None and np.size(labels) not in (1, n):
+        raise ValueError(f"there are {np.size(labels)} labels for {n} images: give 1 or {n}")
     labels = np.arange(n) % max(1, len(classes)) if labels is None else np.resize(labels, n)
     if classes and not 0 <= labels.min() <= labels.max() < len(classes):
         raise ValueError(f"labels are {labels.tolist()}: choose 0 to {len(classes) - 1}")

@@ -79,16 +79,18 @@ def combinations(
     Each combination has either a budget of denoiser calls from ``nfe``, or a number of steps from
     ``steps``. The spacing of the levels is "karras", except for a few-step model; all other
     settings are the pipeline's defaults. At guidance scale 1 the interval of the guidance has no
-    effect and is left out. Raises UserError for settings that the model does not support.
+    effect and is left out, unless the guidance shape is cfg++. Raises UserError for settings that
+    the model does not support.
     """
     spacing = pipe.defaults.spacing if pipe.few_step else SPACING
     base = replace(pipe.defaults, spacing=spacing, knots=(), interval=None)
     lengths = [*({"nfe": n} for n in nfe), *({"steps": n} for n in steps)]
+    plain = 1 if base.guidance_shape != "cfg++" else None  # the scale that does not guide
     found: list[SampleConfig] = []
     for length, sampler, interval, scale in product(lengths, samplers, intervals, guidance):
         changed = {"sampler": sampler, "guidance": scale, **length}
         try:
-            settings = chosen(base, {**changed, "interval": None if scale == 1 else interval})
+            settings = chosen(base, {**changed, "interval": None if scale == plain else interval})
             replace(pipe, defaults=settings).check()
         except UserError as error:
             words = " ".join(f"{name} {value}" for name, value in changed.items())

@@ -15,7 +15,7 @@ import torch
 from mezzotint import evaluation, metrics
 from mezzotint.config.sampling import SampleConfig
 from mezzotint.diffusion.guidance import along
-from mezzotint.errors import Registry
+from mezzotint.errors import Registry, UserError
 from mezzotint.evaluation import samples
 from mezzotint.evaluation.measuring import Measure
 from mezzotint.evaluation.samples import Follow
@@ -114,6 +114,10 @@ def measure(search: Search, settings: SampleConfig, by: Measure, follow: Follow)
             batch=BATCH,
             chosen=(search.metric, "accuracy"),
             follow=follow,
+        )
+    if all(figure.name != search.name for figure in figures):
+        raise UserError(
+            f"{search.metric} cannot be measured against this training set: choose another `metric`"
         )
     facts = {
         **search.facts(settings),
