@@ -86,6 +86,11 @@ def test_samples_have_the_frequencies_of_the_classes() -> None:
     assert asked == [[0, 4, 8, 12, 16, 20, 24, 28, 32, 36], None, [0] * 7 + [1] * 3]
 
 
+def test_samples_are_not_compared_with_a_single_image() -> None:
+    one = mz.prepare(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    assert list(samples.look(None, None, one, 10, lambda *_: None)) == []
+
+
 def test_few_samples_measured_are_named(tmp_path: Path) -> None:
     path = tmp_path / "figures.jsonl"
     assert samples.too_few(path) is None

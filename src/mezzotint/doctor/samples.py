@@ -46,6 +46,8 @@ def look(
     pipe: Pipeline, config: Experiment, data: Prepared, count: int, follow: Follow
 ) -> Iterator[Finding]:
     """Make ``count`` samples, and yield the findings of all checks of samples that apply."""
+    if len(data) < 2:  # a single image has neither a deviation nor neighbours
+        return
     few: dict[str, Any] = {}
     if pipe.defaults.calls > CALLS:
         steps = min(CALLS, len(pipe.schedule))
