@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from mezzotint.data.sources.cifar10 import CLASSES
 from mezzotint.paper.options import Options, Scale
 from mezzotint.paper.plan import Row, plan
 from mezzotint.paper.statements import statements
@@ -25,6 +29,7 @@ def verdicts(
     elsewhere: tuple[str, ...] = (),
     only: tuple[str, ...] = ("A", "B"),
     data: str = "",
+    prepared: Any = None,
 ) -> dict[str, tuple[str, str]]:
     """Return the figure and the verdict of each statement on B; rows not named are far off."""
     made = plan(Options(scale, only=only, out=tmp_path, data=data, samples=100))
@@ -42,7 +47,8 @@ def verdicts(
             "processor": f"{1 + (row.name in elsewhere)} threads",
         }
 
-    results = Results(Work(made), {row: facts(row) for row in made.rows}, {})
+    known = {"linear": prepared} if prepared else {}
+    results = Results(Work(made, known), {row: facts(row) for row in made.rows}, {})
     section = statements(results)
     assert section
     return {str(row[1]): (str(row[2]), str(row[3])) for row in section.tables[0].rows}
@@ -108,6 +114,11 @@ def test_only_an_fid_decides_on_an_fid(tmp_path: Path) -> None:
     of_mine = verdicts(tmp_path, {}, {}, {}, 10.0, data=str(tmp_path))[FID]
     unknown = "fid 10 (9 to 11), on data that is not known to be CIFAR-10"
     assert of_mine == (unknown, "not measurable here")
+    for count, verdict in {49_999: "not measurable here", 50_000: "better"}.items():
+        images = np.broadcast_to(np.uint8(0), (count, 32, 32, 3))
+        same = SimpleNamespace(images=images, classes=CLASSES)
+        found = verdicts(tmp_path, {}, {}, {}, 10.0, data=str(tmp_path), prepared=same)
+        assert found[FID][1] == verdict
 
 
 def test_an_experiment_without_statements_has_no_section(tmp_path: Path) -> None:

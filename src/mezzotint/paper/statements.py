@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint.data.find import recognise
 from mezzotint.data.sources import SOURCES
+from mezzotint.data.sources.cifar10 import CLASSES
 from mezzotint.drawing.page import Cell, Section, Table
 from mezzotint.paper.plan import Row
 from mezzotint.paper.published import PAPER
@@ -19,6 +20,7 @@ FASTER, LESS = 4, 0.3
 SAME_DATA = {"B": ("cifar10", "full"), "C": ("full",)}
 """The scales at which an experiment has the paper's data; FIDs on other data cannot be compared."""
 CIFAR10 = SOURCES["cifar10"], SOURCES["cifar10-copy"]
+SHAPE = (50_000, 32, 32, 3)  # of the training images of CIFAR-10
 NEAR = 0.1  # how far the saved share of memory may be below the paper's
 TEXT = (
     "Each statement of the paper is judged by the figure beside it. Distances that one cell "
@@ -115,8 +117,7 @@ def _fid(results: Results, letter: str) -> Verdict:
         return "no FID was measured", UNKNOWN
     if results.work.plan.scale not in SAME_DATA[letter]:
         return f"{_worded(fid)}, on other data", UNKNOWN
-    data = results.work.plan.models[rows[0].model].data.data
-    if letter == "B" and recognise(data)[1] not in CIFAR10:
+    if letter == "B" and not _is_cifar10(results, rows[0].model):
         return f"{_worded(fid)}, on data that is not known to be CIFAR-10", UNKNOWN
     if fid["high"] < PAPER[letter]:
         return _worded(fid), "better"
@@ -129,6 +130,17 @@ def _samplers(results: Results) -> tuple[Row | None, list[Row]]:
     ddpm = next((row for row in linear if row.letter == "A"), None)
     steps = ddpm.settings.steps if ddpm else 0
     return ddpm, [row for row in linear if row.letter == "B" and row.settings.steps < steps]
+
+
+def _is_cifar10(results: Results, model: str) -> bool:
+    """Return whether a model's data is CIFAR-10: its own files, or as many images of its classes.
+
+    Other files, such as parquet, are known by the number, size and classes of their images.
+    """
+    if recognise(results.work.plan.models[model].data.data)[1] in CIFAR10:
+        return True
+    data = results.work.data.get(model)
+    return data is not None and (data.images.shape, data.classes) == (SHAPE, CLASSES)
 
 
 def _alike(results: Results, row: Row, others: Sequence[Row]) -> list[Row]:
