@@ -19,7 +19,7 @@ from mezzotint.config.file import to_json
 from mezzotint.drawing.page import InlineImage, Page, Section, render
 from mezzotint.evaluation.record import record
 from mezzotint.metrics import Figure
-from mezzotint.pages import Options, edited, measurements, samples
+from mezzotint.pages import Options, edited, history, measurements, samples
 from mezzotint.pages.page import build
 from mezzotint.pages.runs import Run, read_all
 from pages import sound
@@ -159,6 +159,24 @@ def test_scale_0_ignores_the_class_if_the_defaults_have_an_interval(finished: Pa
     assert shown((0.5, 2.0)) == shown(None)
 
 
+def test_samplers_are_compared_if_the_defaults_have_knots(finished: Path, patched) -> None:
+    pipe = mz.load(finished)
+    (run,) = read_all([finished])
+    own = replace(pipe.defaults, spacing="knots", knots=(9.0, 0.1))
+    model = samples.Model(run, replace(pipe, defaults=own), OPTIONS, silent, torch.empty(0))
+    assert "trailing spacing" in samples.samplers("Samplers and steps", model).text
+
+
+def test_edits_of_a_single_image_are_shown(finished: Path, monkeypatch) -> None:
+    pipe = mz.load(finished)
+    (run,) = read_all([finished])
+    monkeypatch.setattr(edited, "SHOWN", 1)
+    own = replace(pipe, defaults=replace(pipe.defaults, steps=2))
+    rows = edited.editing(run, own, 0, silent).tables[0].rows
+    assert rows[-1][1].startswith("Not shown: there is a single image")
+    assert all(isinstance(row[1], InlineImage) for row in rows[:-1])
+
+
 def test_channels_say_that_only_some_classes_were_sampled(finished: Path) -> None:
     colour = {"mean": [9.0] * 3, "std": [1.0] * 3}
     pipe = SimpleNamespace(classes=tuple("abcdefghijk"), colour=colour)
@@ -173,6 +191,19 @@ def test_curves_are_of_all_that_was_logged(made: Page) -> None:
     starts = ("loss", "gradient norm", "images per second", "learning rate")
     assert [alt.startswith(start) for alt, start in zip(alts, starts, strict=True)] == [True] * 4
     assert all("at 96 images" in alt for alt in alts)
+
+
+def test_curves_of_figures_of_other_numbers_of_images_stand_apart(finished: Path) -> None:
+    (run,) = read_all([finished])
+    rows = [
+        {"step": i, "images": 32 * i, "figure": replace(FIGURE, count=count).row}
+        for i, count in enumerate((1000, 1000, 5000))
+    ]
+    found = history.curves([replace(run, log=rows)])
+    assert [chart.alt.partition(" against")[0] for chart in found.charts] == [
+        "fd-glyphs of 1,000 images",
+        "fd-glyphs of 5,000 images",
+    ]
 
 
 def test_editing_is_shown_if_it_is_asked_for(patched, finished: Path, tmp_path) -> None:

@@ -87,6 +87,14 @@ def test_the_answers_show_what_is_given_masked_and_made(
     assert "download" not in early
 
 
+def test_a_finished_interpolation_records_the_sampler_that_it_uses(
+    pipe: mz.Pipeline, photos: tuple[Path, Path]
+) -> None:
+    own = replace(pipe, defaults=replace(pipe.defaults, sampler="dpmpp_2m"))
+    assert results._edited_by(own, edit("interpolate", photos))["sampler"] == "ddim"
+    assert results._edited_by(own, edit("vary", photos))["sampler"] == "dpmpp_2m"
+
+
 def refused(pipe: mz.Pipeline, asked: Edit) -> str:
     with pytest.raises(mz.UserError) as error:
         edits.make(pipe, asked, lambda step: None)

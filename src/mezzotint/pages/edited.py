@@ -44,6 +44,12 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
         noise = pipe.invert(images, labels)
         return pipe.sample(len(images), labels, noise=noise, sampler="ddim", guidance=1.0)
 
+    def between() -> Tensor:
+        if len(images) < 2:
+            raise UserError("there is a single image, but an interpolation needs two")
+        ends = None if labels is None else (labels[0], labels[1])
+        return pipe.interpolate(images[0], images[1], BETWEEN, ends)
+
     work: dict[str, Callable[[], Tensor]] = {
         "given": lambda: images,
         "varied, strength 0.3": lambda: pipe.vary(images, 0.3, labels, seed=seed),
@@ -53,9 +59,7 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
         "half the size": lambda: small,
         "enlarged": lambda: pipe.enlarge(small, 2, labels, seed=seed),
         "inverted and sampled back": back,
-        "between the first two": lambda: pipe.interpolate(
-            images[0], images[1], BETWEEN, None if labels is None else (labels[0], labels[1])
-        ),
+        "between the first two": between,
     }
     rows: list[tuple[Cell, ...]] = []
     for i, (name, make) in enumerate(work.items()):

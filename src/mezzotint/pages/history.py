@@ -27,14 +27,15 @@ AXES = {  # titles for columns of the log; the other columns keep their names
 def curves(runs: Sequence[Run]) -> Section | None:
     """Return a section that charts each column of the logs against the number of images seen.
 
-    Returns None if no log has rows.
+    Figures of different numbers of images have charts of their own, because they cannot be
+    compared. Returns None if no log has rows.
     """
     columns: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in AXES}
     for run in runs:
         for row in run.log:
             values = {k: v for k, v in row.items() if k not in ("step", "images")}
             if figure := values.pop("figure", None):
-                values[figure["name"]] = figure["value"]
+                values[f"{figure['name']} of {figure['samples']:,} images"] = figure["value"]
             for name, value in values.items():
                 if isinstance(value, int | float):
                     points = columns.setdefault(name, {}).setdefault(run.name, [])

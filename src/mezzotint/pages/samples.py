@@ -163,7 +163,7 @@ def samplers(title: str, model: Model) -> Section:
     ]
     text = (
         f"{EACH} samples from the same noise in each cell, with "
-        f"{_settings(replace(pipe.defaults, **own), brief=True)}."
+        f"{_settings(chosen(pipe.defaults, own), brief=True)}."
     )
     return Section(title, text, tables=[Table(rows, ("", *(f"{n} steps" for n in steps)))])
 

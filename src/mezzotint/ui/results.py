@@ -110,6 +110,8 @@ def _edited_by(pipe: Pipeline, request: Edit) -> dict[str, Any]:
     settings, labels = dict(request.used), list(request.classes) or None
     if not (labels or request.condition) or "guidance" in KINDS[request.kind].ignores:
         settings = {**UNGUIDED, **settings}
+    if "sampler" in KINDS[request.kind].ignores:
+        settings["sampler"] = "ddim"
     condition = conditions.values(pipe, request.condition)
     given = pipe.given(len(labels or [0]), labels, condition) if labels or condition else None
     return {
