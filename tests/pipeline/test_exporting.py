@@ -222,6 +222,9 @@ def test_what_a_format_cannot_hold_is_refused(
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(mz.UserError, match="mine is not empty: choose another folder"):
         of_pixels().export(tmp_path / "mine")
+    for write in (of_pixels().export, of_pixels().save):
+        with pytest.raises(mz.UserError, match=r"the folder \. cannot be replaced: give the name"):
+            write(".")
     assert [*FORMATS] == ["diffusers", "onnx", "safetensors"]
 
 

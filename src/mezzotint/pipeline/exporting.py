@@ -70,7 +70,7 @@ def export(
         UserError: If the format is unknown, the folder is not empty, the format cannot store the
             model, a package is missing, or the output of an ONNX file differs from the network's.
     """
-    write, place = FORMATS[format], Path(folder)
+    write, place = FORMATS[format], saved.named(Path(folder))
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UserError(f"{place} is not empty: choose another folder")
     pipe = pipe.in_precision("float32")
@@ -101,7 +101,7 @@ def export(
         )
     if pipe.weaker:
         raise UserError("the model is guided by a weaker model: export the two models separately")
-    beside = place.with_name(f".{place.name or 'export'}.partial-{uuid.uuid4().hex}")
+    beside = place.with_name(f".{place.name}.partial-{uuid.uuid4().hex}")
     try:
         write(pipe, beside)
         about = card(pipe, format, place.name, license)

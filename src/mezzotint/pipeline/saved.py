@@ -75,6 +75,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
     if pipe.weaker:
         raise UserError("the model is guided by a weaker model: save the two models separately")
     check_conditions(pipe)
+    named(folder)
     if folder.exists() and not (folder / NAME).exists():
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} exists and is not a saved model: choose another folder")
@@ -123,6 +124,13 @@ def check_conditions(pipe: Pipeline) -> None:
             "the network has conditions that the pipeline leaves out: give the pipeline the "
             "`classes` and `conditions` of the network before you save or export it"
         )
+
+
+def named(folder: Path) -> Path:
+    """Return a folder. Raises UserError for "." and "/", which cannot be replaced."""
+    if not folder.name:
+        raise UserError(f"the folder {folder} cannot be replaced: give the name of a new folder")
+    return folder
 
 
 def is_saved(folder: Path) -> bool:
