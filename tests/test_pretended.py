@@ -282,6 +282,17 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 
 
+def test_images_and_noise_on_the_gpu_are_edited_too(trained: Path) -> None:
+    x = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with pretended():
+        pipe = mz.load(trained)
+        there = x.to(GPU)
+        for work in ("vary", "enlarge", "outpaint", "repaint", "restore bicubic"):
+            assert type(EDITS[work](pipe, there)) is Tensor
+        noise = torch.randn(2, *pipe.shape).to(GPU)
+        assert type(pipe.interpolate(*noise[:, None], 3, steps=2)) is Tensor
+
+
 @pytest.mark.parametrize("what", EDITS)
 def test_an_edit_waits_only_to_know_whether_to_iterate(trained: Path, what: str) -> None:
     x = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import mezzotint as mz
+from mezzotint.cli.flags import settings
+from mezzotint.cli.sample import SampleFlags, _count
+from mezzotint.config.sampling import SampleConfig
 from mezzotint.evaluation.conditions import condition_of
 
 HEAT = mz.NumbersCondition("heat", (300.0,), (20.0,), (260.0,), (340.0,))
@@ -46,3 +51,17 @@ def test_other_words_are_refused_in_one_line(word, said, tmp_path, monkeypatch) 
     with pytest.raises(mz.UserError, match=said) as error:
         condition_of([word], ALL)
     assert "\n" not in str(error.value)
+
+
+def test_n_may_be_written_without_a_space() -> None:
+    flags = SampleFlags(SampleConfig(), Path("images"), n=8)
+    given = {"heat": ([260.0, 340.0], 2)}
+    words = ["--condition", "heat=260,340"]
+    assert [_count(flags, given, [*n, *words]) for n in (["-n8"], ["-n", "8"], [])] == [8, 8, 2]
+
+
+def test_guidance_0_drops_the_default_interval() -> None:
+    defaults = SampleConfig(guidance=2.0, interval=(0.3, 3.0))
+    assert settings(defaults, ["--guidance", "0"]).interval is None
+    assert settings(defaults, ["--guidance", "3"]).interval == (0.3, 3.0)
+    assert settings(defaults, ["--guidance", "x"]) == settings(defaults, ["--guidance"]) == defaults

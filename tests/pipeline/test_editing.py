@@ -278,6 +278,10 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
             "the `mask` touches every pixel, so nothing",
         ),
         (lambda p, x, m: p.inpaint(x, m.expand(2, -1, -1)), "there are 2 masks for 3 images"),
+        (
+            lambda p, x, m: p.inpaint(x, m.expand(1, 3, -1, -1)),  # a colour image, not three masks
+            r"the `mask` is \(1, 3, 16, 16\), but the images are 16x16",
+        ),
         (lambda p, x, m: p.inpaint(x, m, method="x"), "unknown method 'x': choose one of repaint"),
         (
             lambda p, x, m: p.inpaint(x, m, method="repaint", sampler="heun"),
@@ -307,6 +311,14 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
         ),
         (lambda p, x, m: p.restore(x, lambda x: x.detach()), "output has no gradient"),
         (lambda p, x, m: p.outpaint(x[..., :8], place=(0, 1.5)), "`place` is .*: choose a row"),
+        (lambda p, x, m: p.outpaint(x[:, :1, :8]), "the images have 1 channel, but the model's"),
+        (
+            lambda p, x, m: p.outpaint(torch.cat([x, x[:, :1]], 1)[..., :8]),
+            "the images have 4 channels, but the model's have 3: convert them first",
+        ),
+        (lambda p, x, m: p.enlarge(x[:, :1, :8, :8], 2), "the images have 1 channel, but the"),
+        (lambda p, x, m: p.vary(x, 0.5, 1, interval=(1, 2)), "`interval` has no effect with `guid"),
+        (lambda p, x, m: p.sample(1, rescale=0.5), "`rescale` has no effect with `guidance=1`"),
         (lambda p, x, m: p.interpolate(x[:2], x[2], 2), "`a` holds 2 images: give one image"),
         (lambda p, x, m: p.sample(1, steps=2, nfe=2), "`nfe` and `steps` are both given"),
         (lambda p, x, m: p.sample(3, noise=x), r"`noise` is torch\.uint8 .*: give a float tensor"),
@@ -329,6 +341,27 @@ def test_in_latents_pixels_are_mixed_and_what_is_unsound_is_refused(trained_ldm:
 def test_bad_input_is_one_line(pipe, images, mask, call, message: str) -> None:
     with pytest.raises(mz.UserError, match=message):
         call(pipe, images, mask)
+
+
+def test_guidance_0_ignores_the_class_whatever_the_defaults(
+    pipe: mz.Pipeline, images: Tensor
+) -> None:
+    how = replace(pipe.defaults, steps=4, guidance=2.0, guidance_shape="linear", interval=(0.3, 3))
+    own = replace(pipe, defaults=how)
+    assert torch.equal(own.sample(2, 0, guidance=0), own.sample(2, 1, guidance=0))
+    assert not torch.equal(own.sample(2, 0), own.sample(2, 1))
+    own = replace(pipe, defaults=replace(how, guidance_shape="constant"))
+    plain = replace(pipe, defaults=replace(pipe.defaults, steps=4))
+    assert torch.equal(own.vary(images, guidance=1), plain.vary(images))
+
+
+def test_labels_of_an_interpolation_may_be_a_tensor(pipe: mz.Pipeline) -> None:
+    noise = 2 * torch.randn(2, *pipe.shape)
+    made = [
+        pipe.interpolate(*noise, 3, labels, steps=3)
+        for labels in (torch.tensor([0, 1, 1]), [0, 1, 1])
+    ]
+    assert torch.equal(*made)
 
 
 def test_restoring_in_inference_mode_is_refused(

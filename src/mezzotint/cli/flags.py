@@ -9,7 +9,6 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
 
@@ -25,7 +24,7 @@ from mezzotint.cli.help import (
     short,
     without_none,
 )
-from mezzotint.config.sampling import UNGUIDED, SampleConfig, freed
+from mezzotint.config.sampling import UNGUIDED, SampleConfig, check_guided, freed
 from mezzotint.errors import UserError, nearest, warn
 
 T = TypeVar("T")
@@ -120,14 +119,18 @@ def _mistake(stop: SystemExit, said: str, program: str) -> UserError:
 def settings(defaults: SampleConfig, arguments: list[str]) -> SampleConfig:
     """Return the default settings without the options of a sampler or spacing that flags replace.
 
-    `Pipeline.sample` drops the same options. This function reads only the flags --sampler and
-    --spacing. `parse` reads all flags, and refuses options that do not fit the sampler or the
-    spacing.
+    `Pipeline.sample` drops the same options. This function reads only the flags --sampler,
+    --spacing and --guidance. `parse` reads all flags, and refuses options that do not fit the
+    sampler or the spacing.
     """
     words = ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("sampler", "spacing"):
+    for name in ("sampler", "spacing", "guidance"):
         words.add_argument(f"--{name}", nargs="?")  # `parse` reports a missing value
-    return freed(defaults, **vars(words.parse_known_args(arguments)[0]))
+    found = vars(words.parse_known_args(arguments)[0])
+    scale = None
+    with contextlib.suppress(TypeError, ValueError):  # `parse` reports a wrong value
+        scale = float(found.pop("guidance"))
+    return freed(defaults, found["sampler"], found["spacing"], scale)
 
 
 def has_flag(words: Sequence[str], name: str) -> bool:
@@ -144,14 +147,12 @@ def check_sampling(words: Sequence[str], how: SampleConfig, weaker: object) -> N
     """
     if has_flag(words, "nfe") and has_flag(words, "steps"):
         raise UserError("`nfe` and `steps` are both given: give one of them")
-    if how.guidance == 1 and how.guidance_shape != "cfg++":
-        used = [name for name, off in UNGUIDED.items() if getattr(how, name) != off]
-        named = [*filter(partial(has_flag, words), used), *["weaker"] * bool(weaker)]
-        if named:
-            raise UserError(
-                f"`{named[0]}` has no effect with `guidance=1`: leave out `{named[0]}`, or give "
-                "another `guidance`"
-            )
+    check_guided(how, [name for name in UNGUIDED if has_flag(words, name)])
+    if weaker and how.guidance == 1 and how.guidance_shape != "cfg++":
+        raise UserError(
+            "`weaker` has no effect with `guidance=1`: leave out `weaker`, or give another "
+            "`guidance`"
+        )
 
 
 def parsed_labels(

@@ -168,7 +168,7 @@ def _count(flags: SampleFlags, given: dict[str, tuple[Any, int]], words: list[st
     these values is returned instead.
     """
     most = max([1, *(rows for _, rows in given.values())])
-    asked = any(word.split("=")[0] in ("-n", "--n") for word in words)
+    asked = any(word.startswith("-n") or word.split("=")[0] == "--n" for word in words)
     return flags.n if asked or most == 1 else most
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
@@ -159,11 +160,12 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
     """Return the defaults with some fields changed; None keeps a field unchanged.
 
     ``nfe`` may replace ``steps``. Options of the sampler that are not fields may be given by name.
-    A new sampler or spacing drops the options of the old sampler or spacing; see `freed`.
+    A new sampler or spacing drops the options of the old sampler or spacing, and guidance 0 drops
+    the interval and the shape of the guidance; see `freed`.
 
     Raises:
-        UserError: If there is no such field or option, a value is not allowed, or both ``nfe`` and
-            ``steps`` are given.
+        UserError: If there is no such field or option, a value is not allowed, both ``nfe`` and
+            ``steps`` are given, or a field of guidance is changed that has no effect at guidance 1.
     """
     changed = {name: value for name, value in changed.items() if value is not None}
     calls = changed.pop("nfe", None)
@@ -171,7 +173,7 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
         raise UserError(f"`nfe` is {calls!r}: give a whole number of denoiser calls")
     if calls is not None and "steps" in changed:
         raise UserError("`nfe` and `steps` are both given: give one of them")
-    defaults = freed(defaults, changed.get("sampler"), changed.get("spacing"))
+    defaults = freed(defaults, *map(changed.get, ("sampler", "spacing", "guidance")))
     further = SAMPLERS[changed.get("sampler", defaults.sampler)].options
     own = {name: changed.pop(name) for name in list(changed) if name not in FIELDS}
     if bad := [name for name in own if name not in further]:
@@ -182,18 +184,45 @@ def chosen(defaults: SampleConfig, changed: dict[str, Any]) -> SampleConfig:
         given = changed.get("sampler_options", defaults.sampler_options)
         kept = [text for text in given if text.partition("=")[0] not in own]
         changed["sampler_options"] = (*kept, *(f"{name}={value}" for name, value in own.items()))
-    return replace(defaults, **changed).within(calls)
+    made = replace(defaults, **changed).within(calls)
+    check_guided(made, changed)
+    return made
 
 
-def freed(defaults: SampleConfig, sampler: str | None, spacing: str | None) -> SampleConfig:
+def check_guided(how: SampleConfig, given: Collection[str]) -> None:
+    """Raise UserError for settings of guidance in ``given`` that have no effect at guidance 1.
+
+    ``how`` are all settings, and ``given`` are the names of those that the user gives. At guidance
+    1, only cfg++ and the user's own shapes can guide.
+    """
+    if how.guidance != 1 or how.guidance_shape in ("cfg++", *GUIDANCE_SHAPES.own):
+        return
+    for name, off in UNGUIDED.items():
+        if name in given and getattr(how, name) != off:
+            raise UserError(
+                f"`{name}` has no effect with `guidance=1`: leave out `{name}`, or give another "
+                "`guidance`"
+            )
+
+
+def freed(
+    defaults: SampleConfig,
+    sampler: str | None,
+    spacing: str | None,
+    guidance: float | None = None,
+) -> SampleConfig:
     """Return the defaults without the options of a sampler or spacing that is replaced.
 
-    ``sampler`` and ``spacing`` are the new choices; None keeps the choice in ``defaults``. A new
-    sampler drops all options of the old sampler, and a new spacing drops ``knots``.
+    ``sampler``, ``spacing`` and ``guidance`` are the new choices; None keeps the choice in
+    ``defaults``. A new sampler drops all options of the old sampler, and a new spacing drops
+    ``knots``. A new guidance of 0 drops the interval and the shape of the guidance, with which the
+    scale would not be 0 at every level.
     """
     if sampler not in (None, defaults.sampler):
         none: dict[str, Any] = dict.fromkeys(OPTIONS)
         defaults = replace(defaults, **none, sampler_options=())
     if defaults.knots and spacing not in (None, defaults.spacing):
         defaults = replace(defaults, spacing=SampleConfig.spacing, knots=())
+    if guidance == 0 != defaults.guidance:
+        defaults = replace(defaults, interval=None, guidance_shape=SampleConfig.guidance_shape)
     return defaults

@@ -172,6 +172,8 @@ def interval(scale: Scale, low: float, high: float, grid: Sequence[Level]) -> Sc
             f"no level of the grid has {low:g} <= sigma / alpha <= {high:g}: choose an `interval` "
             f"that contains some of {', '.join(shown)}"
         )
+    if scale == 1:
+        return 1.0
 
     def at(level: Level) -> float:
         return 1.0 if not inside(level) else scale(level) if callable(scale) else scale

@@ -77,16 +77,17 @@ class Edit:
                 f"are ({channels}, {height}, {width}): scale and crop the images first"
             )
         request = sampling.SampleRequest(len(given), seed, 0, batch)
-        how = chosen(pipe.defaults, settings)
         none = not conditioning.by_name(pipe, labels, condition)
-        if (none or plain) and settings.get("guidance") is None:
-            lost = [name for name, off in UNGUIDED.items() if settings.get(name) not in (None, off)]
+        off = (none or plain) and settings.get("guidance") is None
+        if off:
+            lost = [name for name, no in UNGUIDED.items() if settings.get(name) not in (None, no)]
             if lost:
                 raise UserError(
                     f"`{lost[0]}` has no effect without `guidance`: give `guidance` too, or leave "
                     f"out `{lost[0]}`"
                 )
-            how = replace(how, **UNGUIDED)
+        how = chosen(pipe.defaults, settings)
+        how = replace(how, **UNGUIDED) if off else how
         sampling.options(pipe, how)
         every = None if none else pipe.given(len(given), labels, condition)
         return Edit(pipe, given, every, how, pipe.grid(how), request.seed, request.batch)
@@ -122,7 +123,7 @@ class Edit:
 
 
 def batched(images: Tensor, values: Values) -> Tensor:
-    """Return images as (N, C, H, W).
+    """Return images as (N, C, H, W), on the CPU.
 
     Raises UserError unless they are a tensor (N, C, H, W) or (C, H, W) of the model's type
     ``values``, with one image or more. If the type is not 8-bit, UserError is also raised for NaN,
@@ -150,6 +151,7 @@ def batched(images: Tensor, values: Values) -> Tensor:
                 f"`images` have values from {seen.min():g} to {seen.max():g}, but the model's are "
                 f"{values}: scale or clip them first"
             )
+    images = images.cpu()
     return images if images.ndim == 4 else images[None]
 
 

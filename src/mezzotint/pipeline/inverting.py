@@ -127,7 +127,7 @@ def interpolate(
         if isinstance(x, Tensor) and x.ndim == 4 and len(x) != 1:
             raise UserError(f"`{name}` holds {len(x)} images: give one image, (C, H, W)")
     noises = [
-        x.reshape(1, *pipe.shape).float()
+        x.reshape(1, *pipe.shape).float().cpu()
         if _is_noise(pipe, x)
         else invert(pipe, x, label, corrections=corrections, on_step=on_step, **settings)
         for x, label in zip((a, b), ends, strict=True)
@@ -137,7 +137,8 @@ def interpolate(
     settings = {"sampler": "ddim", **settings}
     images = blank(pipe, n)
     edits = [Edit.of(pipe, images, label, 0, batch, settings, plain=True) for label in ends]
-    one, two = edits if ends[0] != ends[1] else (edits[0], edits[0])
+    same = ends[0] is ends[1] or ends[0] == ends[1]
+    one, two = (edits[0], edits[0]) if same else edits
     if one.how.sampler != "ddim" or one.how.eta:
         raise UserError(
             'interpolation needs a deterministic sampler: choose `sampler="ddim"` with eta 0'

@@ -166,6 +166,7 @@ def outpaint(
     """
     given = batched(images, pipe.values)
     channels, *whole = image_shape(pipe)
+    _check_channels(given, channels)
     sides = given.shape[2:]
     room = [outer - inner for outer, inner in zip(whole, sides, strict=True)]
     place = (room[0] // 2, room[1] // 2) if place is None else place
@@ -225,9 +226,10 @@ def enlarge(
     """
     given = batched(images, pipe.values)
     channels, height, width = image_shape(pipe)
+    _check_channels(given, channels)
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
         raise UserError(f"`factor` is {factor!r}: choose a whole number of 2 or more")
-    if given.shape[1:] != (channels, height // factor, width // factor):
+    if given.shape[2:] != (height // factor, width // factor):
         raise UserError(
             f"images of {given.shape[2]}x{given.shape[3]}, enlarged {factor} times, do not have "
             f"this model's size of {height}x{width} (height x width): choose another `factor`, or "
@@ -290,6 +292,7 @@ def restore(
     if not isinstance(y, Tensor) or not y.numel():
         what = "empty" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise UserError(f"`y` is {what}: give a tensor (N, ...) of N observations, 1 or more")
+    y = y.cpu()
     seen = y.float() if y.is_floating_point() else pipe.values.encode(y)
     if not seen.isfinite().all():
         raise UserError("`y` has values that are not finite: correct or mask them")
@@ -330,6 +333,15 @@ def restore(
         return pipe.codec.decode(x).cpu()
 
     return torch.cat(list(edit.work(work, len(edit.parts) * edit.how.calls, on_step, "none")))
+
+
+def _check_channels(images: Tensor, channels: int) -> None:
+    """Raise UserError unless images (N, C, h, w) have the channels of the model's images."""
+    if images.shape[1] != channels:
+        raise UserError(
+            f"the images have {counted(images.shape[1], 'channel')}, but the model's have "
+            f"{channels}: convert them first"
+        )
 
 
 def _posterior(
@@ -380,13 +392,14 @@ def _check_range(operator: Operator, y: Tensor, like: Tensor, noise: float) -> N
 
 def _mask(mask: Tensor, images: Tensor) -> Tensor:
     """Return the mask as float (N, 1, H, W) from 0 to 1."""
-    if not isinstance(mask, Tensor) or mask.shape[-2:] != images.shape[-2:]:
+    right = isinstance(mask, Tensor) and mask.shape[-2:] == images.shape[-2:]
+    if not right or (mask.ndim > 3 and mask.shape[1:-2] != (1,)):  # not channels of an image
         shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         raise UserError(
             f"the `mask` is {shape}, but the images are {images.shape[2]}x{images.shape[3]} "
             "(height x width): give a tensor (H, W) or (N, H, W)"
         )
-    fill = shares(mask).reshape(-1, 1, *mask.shape[-2:])
+    fill = shares(mask.cpu()).reshape(-1, 1, *mask.shape[-2:])
     if len(fill) not in (1, len(images)):
         raise UserError(
             f"there are {len(fill)} masks for {counted(len(images), 'image')}: give one mask "
