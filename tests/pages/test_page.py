@@ -173,7 +173,7 @@ def test_edits_of_a_single_image_are_shown(finished: Path, monkeypatch) -> None:
     monkeypatch.setattr(edited, "SHOWN", 1)
     own = replace(pipe, defaults=replace(pipe.defaults, steps=2))
     rows = edited.editing(run, own, 0, silent).tables[0].rows
-    assert rows[-1][1].startswith("Not shown: there is a single image")
+    assert rows[-1][1].startswith("Not shown: an interpolation needs two images")
     assert all(isinstance(row[1], InlineImage) for row in rows[:-1])
 
 

@@ -86,6 +86,7 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
         files.as_folder(os.fsdecode(b"r\xe9"))
     assert str(no.value).isascii()
     assert files.as_folder("caf\u00e9") == Path("caf\u00e9")
+    assert files.as_folder("~/runs/x") == Path.home() / "runs" / "x"
 
 
 def test_a_path_is_named_after_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ class Request:
         chosen = None if metrics is None else _names("metrics", metrics)
         if not isinstance(out, str | os.PathLike | None):
             raise UserError(f"`out` is {out!r}: give the path of a folder")
-        place = None if out is None else Path(out)
+        place = None if out is None else Path(os.path.expanduser(out))
         return Request(_names("network", network), chosen, place, follow)
 
     def load(

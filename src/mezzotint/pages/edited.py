@@ -46,7 +46,7 @@ def editing(run: Run, pipe: Pipeline, seed: int, follow: Follow) -> Section:
 
     def between() -> Tensor:
         if len(images) < 2:
-            raise UserError("there is a single image, but an interpolation needs two")
+            raise UserError("an interpolation needs two images: hold out more than one image")
         ends = None if labels is None else (labels[0], labels[1])
         return pipe.interpolate(images[0], images[1], BETWEEN, ends)
 

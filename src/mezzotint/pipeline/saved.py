@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -75,7 +76,7 @@ def save(pipe: Pipeline, folder: Path) -> Path:
     if pipe.weaker:
         raise UserError("the model is guided by a weaker model: save the two models separately")
     check_conditions(pipe)
-    named(folder)
+    folder = named(folder)
     if folder.exists() and not (folder / NAME).exists():
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} exists and is not a saved model: choose another folder")
@@ -127,10 +128,13 @@ def check_conditions(pipe: Pipeline) -> None:
 
 
 def named(folder: Path) -> Path:
-    """Return a folder. Raises UserError for "." and "/", which cannot be replaced."""
+    """Return a folder, with the home folder in place of ``~``.
+
+    Raises UserError for "." and "/", which cannot be replaced.
+    """
     if not folder.name:
         raise UserError(f"the folder {folder} cannot be replaced: give the name of a new folder")
-    return folder
+    return Path(os.path.expanduser(folder))
 
 
 def is_saved(folder: Path) -> bool:

@@ -125,11 +125,11 @@ def as_path(value: object, name: str) -> Path:
 
 
 def as_folder(path: str | Path) -> Path:
-    """Check that a path can be a folder, and return it.
+    """Check that a path can be a folder, and return it with the home folder in place of ``~``.
 
     Raises UserError if the path is a file, has the suffix of a file, or is not UTF-8.
     """
-    folder = Path(path)
+    folder = Path(os.path.expanduser(path))
     if not is_utf8(folder):
         raise UserError(
             f"the name of `out` is not UTF-8, {os.fsencode(folder)!r}: choose another name, "
