@@ -202,7 +202,7 @@ def test_weights_that_cannot_be_had_are_spoken_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "set $MEZZOTINT_LPIPS" in refusal("", monkeypatch)
-    assert "or choose cifar10 or glyphs" in refusal("", monkeypatch)
+    assert "or choose cifar10, glyphs or imagenet" in refusal("", monkeypatch)
     assert "no file is there" in refusal(tmp_path / "none.pth", monkeypatch)
 
 

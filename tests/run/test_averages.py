@@ -119,7 +119,7 @@ def test_the_kept_averages_are_given_back_and_sampled(kept: Path, capsys) -> Non
 
 
 def test_they_are_written_where_they_are_wanted(kept: Path, tmp_path: Path, capsys) -> None:
-    expected = r"0.25, made of 4 snapshots, weights the steps with a relative error of 3"
+    expected = r"0.25 is inexact: made of 4 snapshots, its weights have a relative error of 3"
     with pytest.warns(UserWarning, match=expected):
         command([str(kept), "--out", str(tmp_path / "out"), "--length", "0.25"])
     assert capsys.readouterr().out.startswith(

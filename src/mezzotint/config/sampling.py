@@ -24,8 +24,8 @@ from mezzotint.strict import Choice, strict
 class SampleConfig:
     """The settings for sampling.
 
-    A training stores its sampling settings in the model, as the defaults of the model. If an option
-    of the sampler is None, the sampler's own default applies.
+    A training stores its sampling settings in the model, as the defaults of the model. The
+    options of the sampler have the sampler's own defaults.
     """
 
     sampler: Annotated[str, Choice(SAMPLERS)] = "ddim"
@@ -193,9 +193,10 @@ def check_guided(how: SampleConfig, given: Collection[str]) -> None:
     """Raise UserError for settings of guidance in ``given`` that have no effect at guidance 1.
 
     ``how`` are all settings, and ``given`` are the names of those that the user gives. At guidance
-    1, only cfg++ and the user's own shapes can guide.
+    1, only cfg++ and the user's own shapes can guide. Few-step models refuse guidance themselves.
     """
-    if how.guidance != 1 or how.guidance_shape in ("cfg++", *GUIDANCE_SHAPES.own):
+    guides = how.guidance != 1 or how.guidance_shape in ("cfg++", *GUIDANCE_SHAPES.own)
+    if guides or SAMPLERS[how.sampler].few_step:
         return
     for name, off in UNGUIDED.items():
         if name in given and getattr(how, name) != off:

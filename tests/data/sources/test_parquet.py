@@ -226,7 +226,7 @@ def test_files_outside_the_splits_are_not_forgotten(tmp_path, files, write_parqu
     with pytest.warns(UserWarning, match=r"leaves out 1 file \(more\.parquet\)"):
         assert len(prepare(tmp_path / "set")) == 5
     write_parquet(tmp_path / "set/training-1.parquet", files[0])
-    with pytest.raises(UserError, match="files called train and training, which are names of"):
+    with pytest.raises(UserError, match="files of one split under the names train and training"):
         find_source(str(tmp_path / "set"))
 
 

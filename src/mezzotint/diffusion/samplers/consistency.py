@@ -27,8 +27,7 @@ def consistency(
     mean of x0. The step from level t to level s is ``x_s = alpha_s * x0 + c * eps_hat + n * z``,
     with ``eps_hat = (x_t - alpha_t * x0) / sigma_t``, new noise z, ``n = eta * sigma_s`` and ``c =
     sigma_s * sqrt(1 - eta^2)``. With eta 1 all noise is new, so an exact consistency function gives
-    exact samples in any number of calls. With eta 0 the step is DDIM's; some models are distilled
-    for such steps.
+    exact samples in any number of calls. With eta 0 the step is DDIM's; some models expect this.
 
     Args:
         denoise: The consistency function, ``denoise(x, level) -> x0``.

@@ -23,12 +23,11 @@ def dpmpp(
 ) -> Tensor:
     """Sample by DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095, algorithms 1 and 2).
 
-    A polynomial in ``lambda = ln(alpha / sigma)`` passes through the last ``order`` estimates
-    x0_hat. Each step is a step of DDIM(eta), but uses a weighted mean of the polynomial over the
-    step (see `moments`) instead of the newest x0_hat. Order 1 is DDIM. Order 2 replaces the mean by
-    the value of the polynomial in the middle of the step, as published. Order 3 uses the exact mean
-    (docs/maths.md compares it with other methods of order 3). The first steps, and the last steps
-    to a clean image, use fewer estimates (see `order_at`).
+    A polynomial in ``lambda = ln(alpha / sigma)`` passes through the last ``order`` estimates, or
+    fewer (see `order_at`). Each step is DDIM(eta)'s, but x0_hat is the polynomial's weighted mean
+    over the step (see `moments`). Order 1 is DDIM. Order 2 replaces the mean by the value of the
+    polynomial in the middle of the step, as published. Order 3 uses the exact mean (docs/maths.md
+    compares it with other methods of order 3).
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

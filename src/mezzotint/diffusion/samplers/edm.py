@@ -30,8 +30,7 @@ def edm(
 
     If ``sigma / alpha`` is between ``low`` and ``high``, noise is added before the step. This noise
     raises ``sigma / alpha`` by the factor ``1 + gamma``, where ``gamma = min(churn / N, sqrt(2) -
-    1)`` for N steps. No level is raised above ``grid[0]``. The defaults are the values of Karras et
-    al. for CIFAR-10.
+    1)`` for N steps. No level is raised above ``grid[0]``. The defaults are for CIFAR-10.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.

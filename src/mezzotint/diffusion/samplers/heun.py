@@ -30,9 +30,7 @@ def heun(denoise: Denoiser, x: Tensor, grid: list[Level]) -> Tensor:
 def heun_step(denoise: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
     """Return x at the level s, by one step of Heun's method from x at the level t.
 
-    A DDIM step from t leads to a first x at s, from which eps_hat at s is computed. A second DDIM
-    step from t uses the mean of eps_hat at t and at s, and leads to the result. If s is clean, or
-    alpha at t is below PURE, the first x at s is the result.
+    A DDIM step gives eps_hat at s. Then a second step from t uses the mean of eps_hat at t and s.
     """
     x0 = denoise(x, t)
     there = step(x, x0, t, s)

@@ -62,8 +62,7 @@ def moments(h: float, count: int) -> list[float]:
 
     A step has the length h in ``lambda = ln(alpha / sigma)``, and theta is the place within the
     step, from 0 to 1. DDIM's step is exact if x0_hat is replaced by its mean under this density
-    (docs/maths.md). The mean m_k of theta^k is ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``, from
-    integration by parts.
+    (docs/maths.md). By parts, the mean of theta^k is ``m_k = 1 / (1 - exp(-h)) - k / h * m_{k-1}``.
     """
     m = [1.0]
     for k in range(1, count):
@@ -89,10 +88,9 @@ def mean(
 def order_at(grid: Sequence[Level], i: int, order: int) -> int:
     """Return the number of estimates x0_hat that the step from ``grid[i]`` may use.
 
-    The number includes the newest estimate, so it is at least 1. A larger number is at most
-    ``order``, and at most the number of levels up to ``grid[i]`` at which lambda is finite. If the
-    grid ends at the clean level, where lambda is infinite, the number is also at most the number of
-    remaining steps, so it falls to 1 in the last step.
+    The number includes the newest estimate, so it is at least 1. It is at most ``order``, at most
+    the number of levels up to ``grid[i]`` at which lambda is finite and, if the grid ends at the
+    clean level, at most the number of remaining steps.
     """
     left = order if grid[-1].sigma else len(grid) - 1 - i
     return max(1, min(order, left, i + (grid[0].alpha > 0)))

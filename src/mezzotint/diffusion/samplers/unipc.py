@@ -30,11 +30,10 @@ def unipc(
     A polynomial in ``lambda = ln(alpha / sigma)`` passes through the last ``order`` estimates, or
     fewer (see `order_at`). Each step is DDIM's, but x0_hat is the polynomial's weighted mean over
     the step (see `moments`). When the estimate at the end of the step is known, the step is
-    repeated with a polynomial that also passes through this estimate. The repetition raises the
-    order by one. The last step is not repeated, and neither is a step from alpha = 0, where lambda
-    is infinite. If a polynomial is a line, its mean is replaced, as in the authors' code, by its
-    value at the fraction ``B / (2 (1 - exp(-h)))`` of the step. Here h is the length of the step in
-    lambda, and B follows from ``corrector``.
+    repeated with a polynomial that also passes through it, which raises the order by one. The last
+    step and steps from alpha = 0 are not repeated. If a polynomial is a line, its mean is replaced,
+    as in the authors' code, by its value at the fraction ``B / (2 (1 - exp(-h)))`` of the step.
+    Here h is the length of the step in lambda, and B follows from ``corrector``.
 
     Args:
         denoise: The denoiser, ``denoise(x, level) -> x0_hat``.
