@@ -61,17 +61,15 @@ def _edm_labels(
 ) -> tuple[list[int], tuple[str, ...]]:
     """Return the labels in a ``dataset.json`` for some images, and the names of the classes."""
     what = f"{tree.place}/{name}"
-    given: dict[PurePosixPath, Any] = {}
     try:
-        for file, label in labels:
-            if given.setdefault(root / str(file), label) != label:
-                raise Unlabelled(f"{what} has different labels for {file}: keep one of them")
-    except Unlabelled:
-        raise
+        pairs = [(root / str(file), label) for file, label in labels]
     except (TypeError, ValueError):
         raise Unlabelled(
             f"the labels in {what} are not a list of [file, label]: repair the file"
         ) from None
+    given = dict(pairs)
+    if twice := [file for file, label in pairs if given[file] != label]:
+        raise Unlabelled(f"{what} has different labels for {twice[0]}: keep one of them")
     missing = [file for file in files if file not in given]
     if missing:
         raise Unlabelled(

@@ -306,6 +306,7 @@ def restore(
             '`method="pigdm"`'
         )
     images = blank(pipe, len(seen))
+    edit = Edit.of(pipe, images, labels, seed, batch, settings)
     zeros = torch.zeros_like(images[:1])
     operator.check(zeros.float(), seen[:1])
     if operator.linear:
@@ -313,7 +314,8 @@ def restore(
             # The encoding is x -> k x + e, so A (k x + e) = k y + A e, but ``seen`` is k y + e.
             e = pipe.values.encode(zeros)
             seen = seen + operator(e) - e.flatten()[0]
-        _check_range(operator, seen, images.float(), noise)
+        for part in edit.parts:
+            _check_range(operator, seen[part], images[part].float(), noise)
     codec = pipe.codec
     if method != "dps" and (isinstance(codec, Latents) or not operator.linear):
         why = (
@@ -325,7 +327,6 @@ def restore(
     if isinstance(codec, Latents):
         decoded, pixels = codec, operator
         operator = Operator(lambda z: pixels(decoded.pixels(z)), linear=False)
-    edit = Edit.of(pipe, images, labels, seed, batch, settings)
 
     def work(part: slice, denoise: Denoiser, randn: Noise) -> Tensor:
         observed = Observation(sent(seen[part], pipe.device), operator, noise)

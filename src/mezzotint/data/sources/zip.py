@@ -31,7 +31,7 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
             raise passing(str(path), error) from None
         raise UserError(f"{path} cannot be opened as a zip ({error}): pack it again") from None
     named = {name: info for info in archive.infolist() if (name := _name(info))}
-    links = [name for name, info in named.items() if stat.S_ISLNK(info.external_attr >> 16)]
+    links = {name for name, info in named.items() if stat.S_ISLNK(info.external_attr >> 16)}
     members = {name: info for name, info in named.items() if name not in links}
     if any(info.flag_bits & 1 for info in members.values()):
         raise UserError(f"{path} is encrypted: pack it again without a password")
@@ -41,7 +41,7 @@ def zip_file(data: str, split: str, conditional: bool = True) -> Source:
         ((name, _head(archive, name, info)) for name, info in files.items()),
         (name for name, info in members.items() if info.is_dir()),
         partial(_read, archive, files, most=TABLE),
-        links,
+        sorted(links),
     )
     key = {"kind": "zip", "file": stamp(path)}
     read = partial(_read, archive, files)
